@@ -1,0 +1,179 @@
+//! The conf file as trackport means it: checked values with units. `load.rs` makes it from TOML.
+//!
+//! Knows nothing of what uses it. Every default stands here once and in the README's table.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::imei::Imei;
+
+/// Everything the conf file says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conf {
+    /// Where PostgreSQL is and how it is written to.
+    pub database: Database,
+    /// The directory that keeps deliveries while the database is away.
+    pub spool: Spool,
+    /// Who may log in.
+    pub devices: Devices,
+    /// How wide partitions are and how long records are kept.
+    pub retention: Retention,
+    /// The tracker ports, ranges expanded, in the order of the file.
+    pub ports: Vec<PortConf>,
+    /// Dashboard, API and metrics.
+    pub http: Http,
+    /// The socket of the command line.
+    pub control: Control,
+    /// How long anything may take.
+    pub timeouts: Timeouts,
+    /// How much of anything is allowed.
+    pub limits: Limits,
+}
+
+/// `[database]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// A libpq connection URL or key-value string.
+    pub url: String,
+    /// Writer threads, each with a connection of its own.
+    pub writers: usize,
+    /// Records in one batch at most.
+    pub batch_records: usize,
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Where the segments lie.
+    pub directory: PathBuf,
+    /// Bytes that all segments may take.
+    pub max_size: u64,
+}
+
+/// Which IMEIs are let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Only devices that somebody added.
+    Known,
+    /// Every well-formed IMEI; it is registered at its first login.
+    Any,
+}
+
+/// `[devices]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Devices {
+    /// Which IMEIs are let in where the port does not say otherwise.
+    pub accept: Accept,
+    /// Devices that `accept = "any"` registers per hour at most.
+    pub max_new_devices: u32,
+}
+
+/// The span of time that one partition of `record` holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionWidth {
+    /// One UTC day.
+    Day,
+    /// Monday to Monday, UTC.
+    Week,
+    /// One calendar month, UTC.
+    Month,
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retention {
+    /// Width of new partitions.
+    pub partition: PartitionWidth,
+    /// How long records are kept; `None`: for ever.
+    pub keep: Option<Duration>,
+}
+
+/// What a `listen` says: one host and one port number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Listen {
+    /// A plain number: every address of this machine, both families where there are both.
+    Any(u16),
+    /// One literal address.
+    Address(SocketAddr),
+    /// A host name, resolved when the port is bound; `localhost` means both families.
+    Name(String, u16),
+}
+
+/// What trackers speak on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Teltonika's codecs 8, 8 Extended and 16 over TCP.
+    Teltonika,
+}
+
+/// One tracker port: `[[port]]` with its range expanded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PortConf {
+    /// Where it listens.
+    pub listen: Listen,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Overrides `[devices] accept`.
+    pub accept: Option<Accept>,
+    /// Networks that may connect; empty: all.
+    pub allow: Vec<IpNet>,
+    /// The one device whose data arrives here, login or not.
+    pub device: Option<Imei>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// Where the web thread listens; `None`: no web thread.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// Path of the local socket that `trackport status` and the like speak to.
+    pub socket: PathBuf,
+}
+
+/// `[timeouts]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// From connect to login.
+    pub login: Duration,
+    /// Without a byte from a logged-in device.
+    pub idle: Duration,
+    /// From the first to the last byte of a packet.
+    pub packet: Duration,
+    /// One statement of the database.
+    pub statement: Duration,
+    /// Until a connection to the database that acknowledges nothing is given up.
+    pub tcp: Duration,
+    /// Without a heartbeat until a port thread is replaced.
+    pub silent_after: Duration,
+    /// From TERM to the end.
+    pub stop: Duration,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes of one packet, its frame included.
+    pub packet: usize,
+    /// Bytes of incomplete packets of all sessions together.
+    pub receive: usize,
+    /// Bytes of deliveries on their way to the writers.
+    pub queue: usize,
+    /// Sessions of one port at most.
+    pub sessions_per_port: usize,
+}
+
+impl Timeouts {
+    /// Without a heartbeat until a thread that speaks to the database is replaced: everything
+    /// that may rightly keep it has run out by then.
+    pub fn silent_after_database(&self) -> Duration {
+        self.statement + self.tcp + self.silent_after
+    }
+}

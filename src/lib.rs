@@ -1,0 +1,11 @@
+//! trackport: receives what GPS trackers send and keeps it in PostgreSQL.
+//!
+//! The modules in reading order, the lowest first. A module uses those above it in this list only.
+
+#![forbid(unsafe_code)]
+
+/// The fifteen digits that name a device.
+pub mod imei;
+
+/// The conf file: what it means, and every mistake in it at once.
+pub mod conf;
