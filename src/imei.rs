@@ -36,7 +36,9 @@ impl Imei {
         if ascii.len() != Self::DIGITS {
             return Err(ImeiError::Length(ascii.len()));
         }
-        Ok(Imei(ascii.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))))
+        Ok(Imei(ascii.iter().fold(0, |number, digit| {
+            number * 10 + u64::from(digit - b'0')
+        })))
     }
 
     /// The fifteen digits as one number.
@@ -49,7 +51,11 @@ impl Imei {
     /// # Errors
     /// When the number has more than fifteen digits.
     pub fn from_number(number: u64) -> Result<Imei, ImeiError> {
-        if number > 999_999_999_999_999 { Err(ImeiError::Length(16)) } else { Ok(Imei(number)) }
+        if number > 999_999_999_999_999 {
+            Err(ImeiError::Length(16))
+        } else {
+            Ok(Imei(number))
+        }
     }
 
     /// Whether the last digit is the Luhn check digit of the others.
@@ -101,7 +107,10 @@ mod tests {
     fn what_is_no_imei_says_why() {
         assert_eq!("35630704244101".parse::<Imei>(), Err(ImeiError::Length(14)));
         assert_eq!("35630704244101x".parse::<Imei>(), Err(ImeiError::NotDigits));
-        assert_eq!("3563070424410130".parse::<Imei>(), Err(ImeiError::Length(16)));
+        assert_eq!(
+            "3563070424410130".parse::<Imei>(),
+            Err(ImeiError::Length(16))
+        );
         assert!(Imei::from_number(1_000_000_000_000_000).is_err());
     }
 
