@@ -7,5 +7,8 @@
 /// The fifteen digits that name a device.
 pub mod imei;
 
+/// What trackers say, as pure functions over bytes.
+pub mod protocol;
+
 /// The conf file: what it means, and every mistake in it at once.
 pub mod conf;

@@ -1,0 +1,20 @@
+//! The Teltonika protocols over TCP, lowest layer first.
+//!
+//! - `crc`: the checksum of a frame.
+//! - `frame`: cuts the stream into pings, logins and frames by their lengths.
+//! - `avl`: checks an AVL frame (codecs 8, 8 Extended, 16) and walks its records.
+//! - `io`: the IO elements of a record.
+//! - `session`: one connection as a state machine; the caller owns bytes and sockets.
+//! - `encode`: makes logins and frames, for the simulator and the tests.
+
+pub mod avl;
+pub mod crc;
+pub mod encode;
+pub mod frame;
+pub mod io;
+pub mod session;
+
+pub use avl::{Checked, Codec, Packet, PacketError, Record, Records, check, declared};
+pub use frame::{Cut, FrameError, cut};
+pub use io::{Elements, Io, IoElement, IoValue};
+pub use session::{Expired, Millis, Output, Session, Timeouts};
