@@ -1,0 +1,45 @@
+//! The two clocks: a monotonic one for deadlines and the wall clock for what is stored.
+//!
+//! Only threads read them; protocol and policy code gets times as arguments.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds on the process's monotonic clock.
+pub type Millis = u64;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Milliseconds since the process first asked.
+pub fn now() -> Millis {
+    // Starting at one day leaves room for subtracting a time-out from a time shortly after the start.
+    millis(START.elapsed()) + 86_400_000
+}
+
+/// A duration in whole milliseconds.
+pub fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds since 1970-01-01 00:00:00 UTC on the wall clock; 0 before.
+pub fn wall_us() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A wall-clock time in microseconds as the type that the database driver takes.
+pub fn system_time(us: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(us).unwrap_or(0))
+}
+
+/// A wall-clock time as people read it: `2026-11-23T17:04:05Z`.
+pub fn text(us: i64) -> String {
+    jiff::Timestamp::from_microsecond(us)
+        .map_or_else(|_| us.to_string(), |time| format!("{time:.0}"))
+}
+
+/// A duration in whole microseconds.
+pub fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}

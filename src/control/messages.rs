@@ -1,0 +1,164 @@
+//! What is said over the control socket. Its shapes are its own: nothing inside depends on them.
+
+use serde::{Deserialize, Serialize};
+
+/// What the command line asks.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// The state of everything.
+    Status,
+    /// The open sessions.
+    Sessions {
+        /// Only those of this IMEI.
+        imei: Option<String>,
+        /// Only those of this port, by label.
+        port: Option<String>,
+        /// So many at most.
+        limit: usize,
+    },
+    /// Close the session of this IMEI.
+    CloseSession {
+        /// Whose.
+        imei: String,
+    },
+    /// Restart the thread of a port.
+    RestartPort {
+        /// Its label, or its number where that is enough.
+        port: String,
+    },
+}
+
+/// What the server answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Sessions`].
+    Sessions {
+        /// The sessions, up to the limit.
+        sessions: Vec<Session>,
+        /// How many there are.
+        total: usize,
+    },
+    /// What was asked for was done.
+    Done {
+        /// In words.
+        text: String,
+    },
+    /// It was not.
+    Error {
+        /// Why, and what would help.
+        text: String,
+    },
+}
+
+/// The state of the server.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// `CARGO_PKG_VERSION`.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Where its conf was read from.
+    pub conf: String,
+    /// RFC 3339.
+    pub started_at: String,
+    /// In seconds.
+    pub uptime_s: u64,
+    /// Nothing wrong, or what is.
+    pub troubles: Vec<String>,
+    /// Devices known.
+    pub n_devices: usize,
+    /// Whether the device list is loaded.
+    pub devices_loaded: bool,
+    /// Bytes of deliveries under way, and how many are allowed.
+    pub queue_bytes: usize,
+    /// Their limit.
+    pub queue_limit: usize,
+    /// Bytes of incomplete packets.
+    pub receive_bytes: usize,
+    /// The writers.
+    pub writers: Vec<Writer>,
+    /// The ports.
+    pub ports: Vec<Port>,
+    /// Every supervised thread.
+    pub threads: Vec<Thread>,
+    /// Facts that happened, by name.
+    pub counts: Vec<(String, u64)>,
+}
+
+/// One writer.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Writer {
+    /// `writer-0`.
+    pub name: String,
+    /// `up`, `away`, …
+    pub database: String,
+    /// What the database said last when something was wrong.
+    pub last_error: String,
+    /// Deliveries in its queue.
+    pub queued: usize,
+    /// Batches stored.
+    pub batches: u64,
+    /// Records stored.
+    pub records: u64,
+    /// How long the last batch took, in milliseconds.
+    pub last_batch_ms: u64,
+}
+
+/// One port.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Port {
+    /// `[::]:5027`.
+    pub label: String,
+    /// `running`, `restarting`, …, `not bound`.
+    pub state: String,
+    /// Open connections.
+    pub sessions: usize,
+    /// Connections accepted.
+    pub connections: u64,
+    /// Packets acked.
+    pub packets: u64,
+    /// Records acked.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// RFC 3339; absent before the first.
+    pub last_ack_at: Option<String>,
+    /// The one device of a pinned port.
+    pub device: Option<String>,
+    /// Why it is not bound.
+    pub reason: Option<String>,
+}
+
+/// One thread.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Thread {
+    /// Its name.
+    pub name: String,
+    /// Its start number.
+    pub generation: u64,
+    /// `running`, …
+    pub state: String,
+    /// Milliseconds since its last beat.
+    pub beat_age_ms: u64,
+    /// How often it failed.
+    pub failures: u32,
+    /// Why it failed last.
+    pub last_failure: String,
+}
+
+/// One session.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// On which port.
+    pub port: String,
+    /// From where.
+    pub peer: String,
+    /// Who, once it said so.
+    pub imei: Option<String>,
+    /// RFC 3339.
+    pub connected_at: String,
+}

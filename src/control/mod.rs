@@ -1,0 +1,7 @@
+//! The local socket between the running server and its command line: one JSON line asks, one answers.
+//!
+//! `messages.rs` is what is said, `server.rs` the thread that answers, `client.rs` the command line's end.
+
+pub mod client;
+pub mod messages;
+pub mod server;

@@ -1,0 +1,259 @@
+//! The notable facts: each has one name, one level and one counter, and its lines are rate-limited.
+//!
+//! A fact that happens often is written [`LINES_MAX`] times per [`WINDOW_MS`] and then only counted; the next window
+//! opens with "and N more". Levels have a fixed meaning: error = data in danger or a person needed; warn = odd, recovered,
+//! nothing lost; info = lifecycle; debug = per connection. No fact carries an IMEI in its name, so counters stay few.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use log::Level;
+
+use crate::clock::{self, Millis};
+
+/// Lines of one fact in one window.
+pub const LINES_MAX: u32 = 20;
+/// Length of a window.
+pub const WINDOW_MS: Millis = 10_000;
+
+macro_rules! facts {
+    ($($(#[$doc:meta])* $fact:ident $name:literal $level:ident;)*) => {
+        /// One kind of notable fact.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Fact { $($(#[$doc])* $fact,)* }
+
+        impl Fact {
+            /// Every fact there is.
+            pub const ALL: &'static [Fact] = &[$(Fact::$fact,)*];
+
+            /// The fact's fixed words, the same in log and counters.
+            pub fn name(self) -> &'static str {
+                match self { $(Fact::$fact => $name,)* }
+            }
+
+            fn level(self) -> Level {
+                match self { $(Fact::$fact => Level::$level,)* }
+            }
+        }
+    };
+}
+
+facts! {
+    /// The process begins or ends.
+    Daemon "daemon" Info;
+    /// A thread started.
+    ThreadStarted "thread started" Info;
+    /// A thread ended because it was asked to.
+    ThreadEnded "thread ended" Info;
+    /// A thread died; another takes its place.
+    ThreadDied "thread died" Error;
+    /// A thread stopped beating; another takes its place.
+    ThreadSilent "thread silent" Error;
+    /// A retired thread came back to life and ended.
+    ZombieEnded "retired thread ended" Info;
+    /// So many retired threads live on that the process ends for systemd to restart it.
+    TooManyZombies "too many retired threads" Error;
+    /// A port listens.
+    PortBound "port bound" Info;
+    /// A port cannot be bound; the others run, this one is tried again.
+    PortNotBound "port not bound" Error;
+    /// A port is bound in one address family only, or the like.
+    PortPartly "port bound in part" Warn;
+    /// A port was taken out of the conf.
+    PortRemoved "port removed" Info;
+    /// The conf was read again.
+    ConfReloaded "conf reloaded" Info;
+    /// The conf cannot be used; nothing changed.
+    ConfBad "conf refused" Error;
+    /// A changed key waits for a restart.
+    ConfNeedsRestart "conf change needs a restart" Warn;
+    /// Something in the conf is allowed but odd.
+    ConfOdd "conf odd" Warn;
+    /// State asked for by USR2.
+    State "state" Info;
+    /// A connection was accepted.
+    Connected "connected" Debug;
+    /// A connection was closed.
+    Disconnected "disconnected" Debug;
+    /// A device logged in.
+    LoginAccepted "login accepted" Debug;
+    /// A device was answered 00.
+    LoginRefused "login refused" Warn;
+    /// Nobody can tell whether the device is known; nothing is answered.
+    LoginWaits "login waits for the device list" Warn;
+    /// A connection that never said who it is.
+    LoginTimeout "login time-out" Warn;
+    /// A logged-in device sent nothing for longer than `idle`.
+    IdleTimeout "idle time-out" Debug;
+    /// A packet was begun and not ended in time.
+    PacketTimeout "packet time-out" Warn;
+    /// The bytes are not the port's protocol.
+    NotTheProtocol "not the protocol" Warn;
+    /// A packet came before any login.
+    PacketBeforeLogin "packet before login" Warn;
+    /// An address outside the port's `allow`.
+    AddressNotAllowed "address not allowed" Warn;
+    /// The port's sessions are at their limit.
+    PortFull "port full" Warn;
+    /// The IMEI's check digit is wrong; accepted all the same.
+    ImeiOdd "imei check digit" Warn;
+    /// A device logged in again while an old session of it was open.
+    TakenOver "session taken over" Info;
+    /// Two connections of one IMEI push each other out; the newer one waits.
+    TakeOverDamped "take-overs damped" Warn;
+    /// The device sends on without waiting for acks.
+    SendsBeforeAck "device does not wait for acks" Warn;
+    /// A packet that cannot be read.
+    PacketBroken "packet broken" Warn;
+    /// An unreadable packet came a third time: kept for good and acked.
+    PacketQuarantined "packet quarantined" Error;
+    /// The database refused a packet; it is in quarantine and acked.
+    PacketRefused "packet refused by the database" Error;
+    /// Receive buffers are at their limit; the oldest half packet was dropped with its session.
+    ReceiveFull "receive budget used up" Warn;
+    /// Ports stopped reading because writers are behind.
+    QueueFull "queue full" Warn;
+    /// No descriptors left; accepting goes on when some are free.
+    NoDescriptors "no descriptors left" Error;
+    /// Accepting failed otherwise.
+    AcceptFailed "accept failed" Warn;
+    /// A session was closed from outside: the device was refused, or somebody asked.
+    SessionClosed "session closed" Info;
+    /// A device is kept out because its session stopped a thread.
+    DeviceKeptOut "device kept out" Warn;
+    /// A command frame arrived (codec 12 to 15).
+    CommandFrame "command frame" Debug;
+    /// The database answers.
+    DatabaseUp "database connected" Info;
+    /// The database does not answer; no acks until it does.
+    DatabaseAway "database away" Error;
+    /// The database needs a person.
+    DatabaseRefuses "database needs a person" Error;
+    /// An old backend of ours was ended before its successor writes.
+    BackendEnded "old backend ended" Warn;
+    /// A batch met rows that are there already and goes through staging.
+    BatchRestaged "batch had known records" Debug;
+    /// A batch was refused and is taken apart.
+    BatchSplit "batch split" Warn;
+    /// Deliveries were given back un-acked.
+    DeliveriesDropped "deliveries not acked" Warn;
+    /// The schema was changed.
+    Migrated "schema migrated" Info;
+    /// The schema cannot be used.
+    SchemaBad "schema not usable" Error;
+    /// Partitions were made.
+    PartitionsMade "partitions made" Info;
+    /// Partitions were dropped by retention.
+    PartitionsDropped "partitions dropped" Info;
+    /// Housekeeping failed and is tried again.
+    KeeperFailed "housekeeping failed" Warn;
+    /// Side notes were dropped because their queue was full; records are not among them.
+    NotesDropped "side notes dropped" Warn;
+    /// The device list was loaded.
+    DirectoryLoaded "device list loaded" Info;
+    /// A device was registered by `accept = "any"`.
+    DeviceRegistered "device registered" Info;
+    /// `max_new_devices` is used up.
+    RegistrationLimit "registration limit" Warn;
+    /// A request over the control socket was not understood or failed.
+    ControlFailed "control request failed" Warn;
+    /// systemd could not be told.
+    NotifyFailed "systemd not told" Warn;
+    /// The watchdog is not fed.
+    WatchdogStarved "watchdog not fed" Error;
+}
+
+struct Tally {
+    total: AtomicU64,
+    window: AtomicU64,
+    lines: AtomicU32,
+    folded: AtomicU64,
+}
+
+static TALLIES: [Tally; Fact::ALL.len()] = [const {
+    Tally {
+        total: AtomicU64::new(0),
+        window: AtomicU64::new(0),
+        lines: AtomicU32::new(0),
+        folded: AtomicU64::new(0),
+    }
+}; Fact::ALL.len()];
+
+/// Counts `fact` and writes its line, `details` being `key=value` pairs.
+pub fn say(fact: Fact, details: fmt::Arguments<'_>) {
+    say_at(fact, clock::now(), |line| {
+        log::log!(target: "trackport", fact.level(), "{}{line} {details}", fact.name());
+    });
+}
+
+/// Counts `fact` without a line.
+pub fn count(fact: Fact) {
+    TALLIES[fact as usize].total.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Writes "and N more" for facts whose window has ended, so that a storm's size is told even when it is over.
+pub fn flush(now: Millis) {
+    for &fact in Fact::ALL {
+        let tally = &TALLIES[fact as usize];
+        if tally.folded.load(Ordering::Relaxed) > 0
+            && now.saturating_sub(tally.window.load(Ordering::Relaxed)) >= WINDOW_MS
+        {
+            let folded = tally.folded.swap(0, Ordering::Relaxed);
+            log::log!(target: "trackport", fact.level(), "{} and {folded} more", fact.name());
+        }
+    }
+}
+
+/// Every fact that happened, with how often.
+pub fn totals() -> Vec<(&'static str, u64)> {
+    Fact::ALL
+        .iter()
+        .map(|&fact| (fact.name(), TALLIES[fact as usize].total.load(Ordering::Relaxed)))
+        .filter(|&(_, total)| total > 0)
+        .collect()
+}
+
+/// How often `fact` happened.
+pub fn total(fact: Fact) -> u64 {
+    TALLIES[fact as usize].total.load(Ordering::Relaxed)
+}
+
+fn say_at(fact: Fact, now: Millis, write: impl FnOnce(&str)) {
+    let tally = &TALLIES[fact as usize];
+    tally.total.fetch_add(1, Ordering::Relaxed);
+    let window = tally.window.load(Ordering::Relaxed);
+    if now.saturating_sub(window) >= WINDOW_MS
+        && tally
+            .window
+            .compare_exchange(window, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    {
+        tally.lines.store(1, Ordering::Relaxed);
+        match tally.folded.swap(0, Ordering::Relaxed) {
+            0 => write(""),
+            folded => write(&format!(" (and {folded} more)")),
+        }
+    } else if tally.lines.fetch_add(1, Ordering::Relaxed) < LINES_MAX {
+        write("");
+    } else {
+        tally.folded.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_of_one_fact_is_folded_and_counted() {
+        let mut lines = Vec::new();
+        for i in 0..1000 {
+            say_at(Fact::CommandFrame, WINDOW_MS * 10 + i, |line| lines.push(line.to_owned()));
+        }
+        assert_eq!(lines.len(), LINES_MAX as usize);
+        say_at(Fact::CommandFrame, WINDOW_MS * 12, |line| lines.push(line.to_owned()));
+        assert_eq!(lines.last().map(String::as_str), Some(" (and 980 more)"));
+        assert_eq!(total(Fact::CommandFrame), 1001);
+    }
+}

@@ -1,0 +1,236 @@
+//! The devices in memory: who is known, in which state, on which session, and what each sent last.
+//!
+//! Ports look up here and never wait: the map is cut into shards whose locks are held for one look-up or
+//! one insertion. The directory thread fills it from the database; this file speaks no SQL.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::clock::Millis;
+use crate::imei::Imei;
+use crate::intake::SessionRef;
+use crate::store::typed::TypedColumns;
+
+/// Whether a device may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum DeviceState {
+    /// It may.
+    Accepted = 0,
+    /// Somebody refused it.
+    Refused = 1,
+    /// It waits for somebody to accept it.
+    Pending = 2,
+    /// It was taken out; its records stay.
+    Removed = 3,
+}
+
+impl DeviceState {
+    /// The word in `device.state`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceState::Accepted => "accepted",
+            DeviceState::Refused => "refused",
+            DeviceState::Pending => "pending",
+            DeviceState::Removed => "removed",
+        }
+    }
+
+    /// The state of that name; an unknown word keeps the device out.
+    pub fn from_name(name: &str) -> DeviceState {
+        match name {
+            "accepted" => DeviceState::Accepted,
+            "pending" => DeviceState::Pending,
+            "removed" => DeviceState::Removed,
+            _ => DeviceState::Refused,
+        }
+    }
+}
+
+/// How a login stands to the session that the device had.
+#[derive(Debug)]
+pub enum TakeOver {
+    /// There was none.
+    None,
+    /// The old session is out and must be closed.
+    From(SessionRef),
+    /// Two connections push each other out: the new one shall wait before it is answered.
+    Damped,
+}
+
+/// Take-overs within [`TAKE_OVER_WINDOW_MS`] until the next one is made to wait.
+const TAKE_OVERS_MAX: u32 = 5;
+const TAKE_OVER_WINDOW_MS: Millis = 60_000;
+
+#[derive(Debug, Default)]
+struct OnLine {
+    session: Option<SessionRef>,
+    take_overs: u32,
+    window_from: Millis,
+}
+
+/// One known device.
+#[derive(Debug)]
+pub struct Device {
+    /// Its IMEI.
+    pub imei: Imei,
+    id: AtomicI32,
+    state: AtomicU8,
+    last_packet: AtomicU64,
+    kept_out_until: AtomicU64,
+    typed: RwLock<Arc<TypedColumns>>,
+    on_line: Mutex<OnLine>,
+}
+
+impl Device {
+    /// `device.id`.
+    pub fn id(&self) -> i32 {
+        self.id.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may log in.
+    pub fn state(&self) -> DeviceState {
+        match self.state.load(Ordering::Relaxed) {
+            0 => DeviceState::Accepted,
+            2 => DeviceState::Pending,
+            3 => DeviceState::Removed,
+            _ => DeviceState::Refused,
+        }
+    }
+
+    /// Which of its IO elements fill typed columns.
+    pub fn typed(&self) -> Arc<TypedColumns> {
+        Arc::clone(&self.typed.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers `digest` as that of the last packet and returns the one before; 0: none yet.
+    pub fn swap_last_packet(&self, digest: u64) -> u64 {
+        self.last_packet.swap(digest, Ordering::Relaxed)
+    }
+
+    /// Keeps the device out until `until`, because its session stopped a thread.
+    pub fn keep_out(&self, until: Millis) {
+        self.kept_out_until.store(until, Ordering::Relaxed);
+    }
+
+    /// Whether it is kept out now.
+    pub fn is_kept_out(&self, now: Millis) -> bool {
+        now < self.kept_out_until.load(Ordering::Relaxed)
+    }
+
+    /// Makes `session` the device's session: the newest login wins, unless two alternate.
+    pub fn take_over(&self, session: &SessionRef, now: Millis) -> TakeOver {
+        let mut on_line = self.on_line.lock().unwrap_or_else(PoisonError::into_inner);
+        if on_line.session.is_none() {
+            on_line.session = Some(session.clone());
+            return TakeOver::None;
+        }
+        if now.saturating_sub(on_line.window_from) > TAKE_OVER_WINDOW_MS {
+            on_line.window_from = now;
+            on_line.take_overs = 0;
+        }
+        on_line.take_overs += 1;
+        if on_line.take_overs > TAKE_OVERS_MAX {
+            // The one that waits starts a new window when it comes again.
+            on_line.window_from = 0;
+            return TakeOver::Damped;
+        }
+        match on_line.session.replace(session.clone()) {
+            Some(old) => TakeOver::From(old),
+            None => TakeOver::None,
+        }
+    }
+
+    /// The device's session is over, if it still is `session`.
+    pub fn leave(&self, session: &SessionRef) {
+        let mut on_line = self.on_line.lock().unwrap_or_else(PoisonError::into_inner);
+        if on_line.session.as_ref() == Some(session) {
+            on_line.session = None;
+        }
+    }
+
+    /// The session it has.
+    pub fn session(&self) -> Option<SessionRef> {
+        self.on_line.lock().unwrap_or_else(PoisonError::into_inner).session.clone()
+    }
+}
+
+/// Shards of the map; `Default` for arrays ends here.
+const SHARDS: usize = 32;
+
+/// Every known device.
+#[derive(Default)]
+pub struct Fleet {
+    shards: [RwLock<HashMap<Imei, Arc<Device>>>; SHARDS],
+    loaded: AtomicBool,
+}
+
+/// One row of the device list.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// `device.id`.
+    pub id: i32,
+    /// `device.imei`.
+    pub imei: Imei,
+    /// `device.state`.
+    pub state: DeviceState,
+    /// `device.model`.
+    pub model: Option<String>,
+}
+
+impl Fleet {
+    fn shard(&self, imei: Imei) -> &RwLock<HashMap<Imei, Arc<Device>>> {
+        let place = imei.number() % SHARDS as u64;
+        &self.shards[usize::try_from(place).expect("a remainder by 32 is small")]
+    }
+
+    /// The device with this IMEI.
+    pub fn get(&self, imei: Imei) -> Option<Arc<Device>> {
+        self.shard(imei).read().unwrap_or_else(PoisonError::into_inner).get(&imei).cloned()
+    }
+
+    /// Takes over what the database says of a device and returns it.
+    pub fn put(&self, known: &Known) -> Arc<Device> {
+        let typed = TypedColumns::for_model(known.model.as_deref());
+        let mut shard = self.shard(known.imei).write().unwrap_or_else(PoisonError::into_inner);
+        let device = shard.entry(known.imei).or_insert_with(|| {
+            Arc::new(Device {
+                imei: known.imei,
+                id: AtomicI32::new(known.id),
+                state: AtomicU8::new(known.state as u8),
+                last_packet: AtomicU64::new(0),
+                kept_out_until: AtomicU64::new(0),
+                typed: RwLock::new(Arc::clone(&typed)),
+                on_line: Mutex::default(),
+            })
+        });
+        device.id.store(known.id, Ordering::Relaxed);
+        device.state.store(known.state as u8, Ordering::Relaxed);
+        *device.typed.write().unwrap_or_else(PoisonError::into_inner) = typed;
+        Arc::clone(device)
+    }
+
+    /// Whether the device list was loaded: before that an unknown IMEI means nothing.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// The device list is complete.
+    pub fn set_loaded(&self) {
+        self.loaded.store(true, Ordering::Release);
+    }
+
+    /// How many devices are known.
+    pub fn len(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.read().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
+    }
+
+    /// Whether no device is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

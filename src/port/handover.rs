@@ -1,0 +1,212 @@
+//! From a packet to its ack: the delivery goes to the device's writer, its receipt comes back, the ack goes out.
+//!
+//! One packet of a session is on its way at a time, and nothing is read from the session until its receipt is there. A
+//! full queue never blocks and never drops: the packet stays with its session, which is not read meanwhile.
+
+use super::slot::{Pending, Phase};
+use super::thread::{Thread, text};
+use crate::clock;
+use crate::facts::{self, Fact};
+use crate::intake::{
+    Content, Delivery, Outcome, Passed, SessionId, Ticket, WriterMessage,
+};
+use crate::notes::Note;
+use crate::protocol::teltonika::avl::PacketError;
+use crossbeam_channel::{Sender, TrySendError};
+use twox_hash::XxHash3_64;
+
+impl Thread {
+    /// A checked packet has arrived; `more_behind` when bytes follow it.
+    pub(super) fn take_packet(
+        &mut self,
+        index: usize,
+        n_records: u8,
+        frame: &[u8],
+        more_behind: bool,
+    ) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        if slot.early && !slot.early_reported {
+            slot.early_reported = true;
+            let (port, imei) = (&self.port.label, text(slot.imei()));
+            facts::say(Fact::SendsBeforeAck, format_args!("port={port} imei={imei}: set the device's ACK type to AVL, or what it sends can be lost on the way"));
+            if let Some(device) = &slot.device {
+                let (device_id, at_us) = (device.id(), clock::wall_us());
+                self.around.notes.leave(Note::SendsBeforeAck { device_id, at_us });
+            }
+        }
+        slot.early = more_behind;
+        // Only the first packet of a session can repeat what an earlier session sent, and only a byte-identical one
+        // what this session sent. Regrouped records that are there already are noticed by the database's key.
+        let digest = XxHash3_64::oneshot(frame);
+        let maybe_resend = match &slot.device {
+            Some(device) => {
+                let last = device.swap_last_packet(digest);
+                last == digest || (slot.first_packet && last == 0)
+            }
+            None => true,
+        };
+        slot.first_packet = false;
+        self.take(index, n_records, frame, Content::Packet, maybe_resend);
+    }
+
+    /// A packet that cannot be read has arrived.
+    pub(super) fn take_broken(
+        &mut self,
+        index: usize,
+        frame: &[u8],
+        error: PacketError,
+        declared: Option<u8>,
+    ) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
+        let bytes = frame.len();
+        facts::say(Fact::PacketBroken, format_args!("port={port} peer={peer} imei={imei} bytes={bytes} error={error}"));
+        let content = Content::Broken { code: error.code(), reason: error.to_string(), declared };
+        self.take(index, declared.unwrap_or(0), frame, content, true);
+    }
+
+    fn take(
+        &mut self,
+        index: usize,
+        n_records: u8,
+        frame: &[u8],
+        content: Content,
+        maybe_resend: bool,
+    ) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.pending = Some(Box::new(Pending {
+            frame: frame.into(),
+            n_records,
+            content,
+            received_at_us: clock::wall_us(),
+            maybe_resend,
+        }));
+        match (&slot.device, self.port.conf.device) {
+            (None, Some(pinned)) => self.identify(index, pinned),
+            _ => self.hand_over(index),
+        }
+    }
+
+    /// Gives the session's packet to the device's writer, or lets it wait for room.
+    pub(super) fn hand_over(&mut self, index: usize) {
+        if !self.try_hand_over(index) {
+            let Some(slot) = self.slots.get_mut(index) else { return };
+            if !matches!(slot.phase, Phase::Stalled) {
+                slot.phase = Phase::Stalled;
+                let session = slot.id(index);
+                self.stalled.push_back(session);
+                let (used, limit) = (self.around.room.used(), self.around.room.limit());
+                facts::say(Fact::QueueFull, format_args!("port={} bytes={used} limit={limit}: reading rests until the writers have stored some", self.port.label));
+            }
+            self.around.room.wait(&self.inbox);
+            // Room may have come between the try and the asking.
+            if self.try_hand_over(index) {
+                self.stalled.pop_back();
+            }
+        }
+    }
+
+    fn try_hand_over(&mut self, index: usize) -> bool {
+        let Some(slot) = self.slots.get_mut(index) else { return true };
+        let session = slot.id(index);
+        let (Some(device), Some(pending)) = (slot.device.clone(), slot.pending.take()) else {
+            return true;
+        };
+        let Some(hold) = self.around.room.take(&self.port_share(), pending.frame.len()) else {
+            self.slots[index].pending = Some(pending);
+            return false;
+        };
+        let n_writers = self.around.writers.len();
+        let writer = usize::try_from(device.id()).unwrap_or(0) % n_writers;
+        let pending = *pending;
+        let slot = &mut self.slots[index];
+        let delivery = Delivery {
+            device,
+            received_at_us: pending.received_at_us,
+            port: self.port.address.port(),
+            peer: slot.peer,
+            frame: pending.frame,
+            n_records: pending.n_records,
+            content: pending.content,
+            maybe_resend: pending.maybe_resend,
+            ticket: Ticket::new(self.session_ref(session), hold),
+        };
+        self.slots[index].phase = Phase::InFlight(writer);
+        self.n_in_flight += 1;
+        match self.around.writers[writer].try_send(WriterMessage::Delivery(Box::new(delivery))) {
+            Ok(()) => true,
+            // The room is smaller than the queue, so this is a writer that is being replaced. Dropping the
+            // message answers `Lost` through its ticket, the session closes and the device sends again.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => true,
+        }
+    }
+
+    fn port_share(&self) -> std::sync::Arc<crate::intake::Share> {
+        std::sync::Arc::clone(&self.port.share)
+    }
+
+    /// There may be room again: the longest waiting goes first.
+    pub(super) fn retry_stalled(&mut self) {
+        while let Some(session) = self.stalled.pop_front() {
+            let Some((index, slot)) = self.find(session) else { continue };
+            if !matches!(slot.phase, Phase::Stalled) {
+                continue;
+            }
+            if !self.try_hand_over(index) {
+                self.stalled.push_front(session);
+                self.around.room.wait(&self.inbox);
+                return;
+            }
+        }
+    }
+
+    /// A delivery's outcome. One that fits no packet in flight is from a session that is gone.
+    pub(super) fn handle_receipt(&mut self, session: SessionId, outcome: Outcome) {
+        let Some((index, slot)) = self.find(session) else { return };
+        if !matches!(slot.phase, Phase::InFlight(_)) {
+            return;
+        }
+        slot.phase = Phase::Open;
+        self.n_in_flight -= 1;
+        let slot = &mut self.slots[index];
+        match outcome {
+            Outcome::Durable | Outcome::QuarantinedForGood => {
+                let ack = slot.session.durable(clock::now());
+                let n_records = ack[3];
+                if slot.send(&ack).is_err() {
+                    return self.drop_slot(index, "ack not sent");
+                }
+                self.port.count_ack(n_records, clock::wall_us());
+            }
+            Outcome::SendAgain => return self.close(index, "packet not readable"),
+            Outcome::Lost => return self.close(index, "delivery given back"),
+        }
+        if !self.life.is_stopping() {
+            self.turn(index);
+        }
+    }
+
+    /// A writer was replaced: who has a packet there begins anew.
+    pub(super) fn handle_writer_gone(&mut self, writer: usize) {
+        let waiting: Vec<usize> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.phase, Phase::InFlight(at) if at == writer))
+            .map(|(index, _)| index)
+            .collect();
+        for index in waiting {
+            self.close(index, "writer replaced");
+        }
+    }
+
+    /// Sends a watchdog probe on through a writer's queue.
+    pub(super) fn pass_probe(&self, passed: Sender<Passed>) {
+        let Some(writer) = self.around.writers.first() else { return };
+        if let Err(TrySendError::Full(WriterMessage::Probe(passed))) =
+            writer.try_send(WriterMessage::Probe(passed))
+        {
+            // An error means that nobody waits for the probe any more.
+            let _ = passed.try_send(Passed::QueueFull);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Who is let in: an IMEI is looked up in memory and answered 01 or 00, or waits for somebody who knows.
+//!
+//! Never 00 out of ignorance: while the device list is not loaded, nothing is answered until the login time-out.
+
+use std::sync::Arc;
+
+use super::slot::Phase;
+use super::thread::{Thread, text};
+use super::lock;
+use crate::clock::{self, Millis};
+use crate::conf::Accept;
+use crate::facts::{self, Fact};
+use crate::fleet::{Device, DeviceState, TakeOver};
+use crate::imei::Imei;
+use crate::intake::{CloseReason, DirectoryMessage, SessionId};
+use crate::notes::Note;
+
+/// How long a login waits when two connections of one IMEI push each other out.
+const DAMP_MS: Millis = 5_000;
+
+impl Thread {
+    /// A connection says that it is `imei`.
+    pub(super) fn log_in(&mut self, index: usize, imei: Imei) {
+        match self.port.conf.device {
+            Some(pinned) if pinned != imei => {
+                self.refuse(index, imei, "the port is pinned to another device");
+            }
+            _ => self.identify(index, imei),
+        }
+    }
+
+    /// Finds out whether `imei` may speak here, and begins its session if so.
+    pub(super) fn identify(&mut self, index: usize, imei: Imei) {
+        let pinned = self.port.conf.device == Some(imei);
+        let accept = self.port.conf.accept.unwrap_or(self.around.accept);
+        match self.around.fleet.get(imei) {
+            Some(device) => match device.state() {
+                DeviceState::Accepted => self.admit(index, &device),
+                DeviceState::Pending if pinned => self.admit(index, &device),
+                DeviceState::Refused => self.refuse(index, imei, "the device is refused"),
+                DeviceState::Pending => self.refuse(index, imei, "the device waits to be accepted"),
+                DeviceState::Removed => self.refuse(index, imei, "the device was removed"),
+            },
+            None if !self.around.fleet.is_loaded() => {
+                facts::say(Fact::LoginWaits, format_args!("port={} imei={imei}", self.port.label));
+                if let Some(slot) = self.slots.get_mut(index) {
+                    slot.phase = Phase::Unknown(imei);
+                }
+            }
+            None if pinned || accept == Accept::Any => self.ask(index, imei, pinned),
+            None => self.refuse(index, imei, "the device is not known"),
+        }
+    }
+
+    /// Asks the directory to register the device.
+    fn ask(&mut self, index: usize, imei: Imei, pinned: bool) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        slot.phase = Phase::Asking(imei);
+        let session = slot.id(index);
+        let asks = self.session_ref(session);
+        // A full queue means that the database is slow; the device tries again after its time-out.
+        let message = DirectoryMessage::Register { imei, pinned, asks };
+        if self.around.directory.try_send(message).is_err() {
+            self.close(index, "too many registrations at once");
+        }
+    }
+
+    /// The directory answers a registration.
+    pub(super) fn handle_registered(&mut self, session: SessionId, device: Option<Arc<Device>>) {
+        let Some((index, slot)) = self.find(session) else { return };
+        let Phase::Asking(imei) = slot.phase else { return };
+        slot.phase = Phase::Open;
+        match device {
+            Some(_) => self.identify(index, imei),
+            None => self.refuse(index, imei, "no more new devices for now"),
+        }
+        self.turn(index);
+    }
+
+    /// The device list is complete: who waited for it is answered.
+    pub(super) fn retry_unknown(&mut self) {
+        let waiting: Vec<(usize, Imei)> = self
+            .slots
+            .iter()
+            .filter_map(|(index, slot)| match slot.phase {
+                Phase::Unknown(imei) => Some((index, imei)),
+                _ => None,
+            })
+            .collect();
+        for (index, imei) in waiting {
+            self.slots[index].phase = Phase::Open;
+            self.identify(index, imei);
+            self.turn(index);
+        }
+    }
+
+    fn admit(&mut self, index: usize, device: &Arc<Device>) {
+        let now = clock::now();
+        let imei = device.imei;
+        let label = self.port.label.clone();
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let (peer, session) = (slot.peer, slot.id(index));
+        if device.is_kept_out(now) {
+            facts::say(Fact::DeviceKeptOut, format_args!("port={label} peer={peer} imei={imei}: its last session stopped a thread"));
+            return self.close(index, "device kept out");
+        }
+        let me = self.session_ref(session);
+        if device.session().as_ref() != Some(&me) {
+            match device.take_over(&me, now) {
+                TakeOver::None => {}
+                TakeOver::From(old) => old.close(CloseReason::TakenOver),
+                TakeOver::Damped => {
+                    facts::say(Fact::TakeOverDamped, format_args!("port={label} peer={peer} imei={imei}: two connections use one IMEI"));
+                    let until = now + DAMP_MS;
+                    let Some(slot) = self.slots.get_mut(index) else { return };
+                    slot.phase = Phase::Damped(imei, until);
+                    return self.timers.plan(session, &mut slot.planned, until);
+                }
+            }
+        }
+        if !imei.luhn_ok() {
+            facts::say(Fact::ImeiOdd, format_args!("port={label} peer={peer} imei={imei}: the last digit is no Luhn digit of the others"));
+        }
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        // Another IMEI on the same connection: the device before it leaves.
+        let before = slot.device.replace(Arc::clone(device));
+        let by_login = slot.pending.is_none();
+        let sent = if by_login {
+            let answer = slot.session.login_accepted(now);
+            slot.send(&answer)
+        } else {
+            Ok(())
+        };
+        if let Some(before) = before.filter(|before| before.imei != imei) {
+            before.leave(&me);
+        }
+        if let Some(entry) = lock(&self.port.sessions).get_mut(&session.slot) {
+            entry.imei = Some(imei);
+        }
+        let (device_id, at_us) = (device.id(), clock::wall_us());
+        let port = self.port.address.port();
+        self.around.notes.leave(Note::LoggedIn { device_id, at_us, address: peer, port });
+        facts::say(Fact::LoginAccepted, format_args!("port={label} peer={peer} imei={imei}"));
+        if sent.is_err() {
+            return self.drop_slot(index, "answer not sent");
+        }
+        if !by_login {
+            self.hand_over(index);
+        }
+    }
+
+    fn refuse(&mut self, index: usize, imei: Imei, reason: &'static str) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let (port, peer) = (self.port.label.clone(), slot.peer);
+        facts::say(Fact::LoginRefused, format_args!("port={port} peer={peer} imei={} reason={reason}", text(Some(imei))));
+        let by_login = slot.pending.is_none();
+        let answer = slot.session.login_refused();
+        // Dropped when the directory is behind: the log has the line, and the device comes again.
+        let _ = self.around.directory.try_send(DirectoryMessage::Refused { imei, port, peer, reason });
+        if by_login {
+            self.answer_and_close(index, &answer, reason);
+        } else {
+            self.close(index, reason);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One tracker port: what its thread, its supervisor and the command line share of it.
+//!
+//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `slot.rs` one connection in it, `login.rs` who is let
+//! in, `handover.rs` the way to the writer and back, `timers.rs` when what runs out. The supervisor owns the listening socket and lends clones, so a replaced thread loses
+//! no waiting connection.
+
+pub mod bind;
+mod handover;
+mod login;
+mod slot;
+pub mod thread;
+mod timers;
+
+use std::collections::HashMap;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::Sender;
+use mio::net::TcpStream;
+
+use crate::conf::{Accept, Limits, PortConf, Timeouts};
+use crate::fleet::Fleet;
+use crate::imei::Imei;
+use crate::intake::{
+    CloseReason, DirectoryMessage, Inbox, PortMessage, Room, SessionId, SessionRef, Share,
+    WriterMessage,
+};
+use crate::notes::Notes;
+
+/// What every port thread needs from the rest of the process.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The devices.
+    pub fleet: Arc<Fleet>,
+    /// Room for deliveries.
+    pub room: Arc<Room>,
+    /// Bytes of incomplete packets, all ports together.
+    pub receive_used: Arc<AtomicUsize>,
+    /// The writers' queues, by writer index.
+    pub writers: Arc<[Sender<WriterMessage>]>,
+    /// The directory's queue.
+    pub directory: Sender<DirectoryMessage>,
+    /// The keeper's queue.
+    pub notes: Notes,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[devices] accept`
+    pub accept: Accept,
+}
+
+/// One bound port.
+pub struct Port {
+    /// The resolved address and number: the port's identity.
+    pub address: SocketAddr,
+    /// The address as people write it; names the thread too.
+    pub label: String,
+    /// What the conf says of it.
+    pub conf: PortConf,
+    /// Counters for people.
+    pub counts: Counts,
+    listener: TcpListener,
+    share: Arc<Share>,
+    inbox: Mutex<Option<Arc<Inbox>>>,
+    sessions: Mutex<Sessions>,
+    turn: Mutex<Turn>,
+}
+
+/// What a port has seen since the process began.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Packets acked.
+    pub packets_acked: AtomicU64,
+    /// Records acked.
+    pub records_acked: AtomicU64,
+    /// Bytes read.
+    pub bytes_read: AtomicU64,
+    /// Microseconds since 1970 UTC of the last acked packet.
+    pub last_ack_us: AtomicU64,
+}
+
+/// One connection as others see it.
+#[derive(Clone, Debug)]
+pub struct SessionEntry {
+    /// Tells the slot's users apart.
+    pub serial: u32,
+    /// The socket: held here so that shutting it down from outside can never hit a stranger's descriptor.
+    pub stream: Arc<TcpStream>,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Who it is, once it said so.
+    pub imei: Option<Imei>,
+    /// Microseconds since 1970 UTC.
+    pub connected_at_us: i64,
+}
+
+type Sessions = HashMap<u32, SessionEntry>;
+
+/// The session that the thread is busy with, and the bytes: what to blame when it panics or hangs.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Whose session; `None` between turns.
+    pub imei: Option<Imei>,
+    /// What is being read.
+    pub bytes: Vec<u8>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked inside left plain data behind; it is as good as before.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Port {
+    /// A port that serves `conf` on an already bound socket.
+    pub fn new(conf: PortConf, address: SocketAddr, listener: TcpListener) -> Port {
+        Port {
+            address,
+            label: bind::label(&address),
+            conf,
+            counts: Counts::default(),
+            listener,
+            share: Arc::default(),
+            inbox: Mutex::default(),
+            sessions: Mutex::default(),
+            turn: Mutex::default(),
+        }
+    }
+
+    /// The same socket with another conf; sessions begin anew there.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be cloned.
+    pub fn with_conf(&self, conf: PortConf) -> std::io::Result<Port> {
+        Ok(Port::new(conf, self.address, self.listener.try_clone()?))
+    }
+
+    /// Sends to the thread that serves the port now.
+    pub fn send(&self, message: PortMessage) {
+        if let Some(inbox) = lock(&self.inbox).as_ref() {
+            inbox.send(message);
+        }
+    }
+
+    /// Shuts every session down from outside, for a thread that cannot do it any more, and forgets them.
+    /// Returns how many there were.
+    pub fn shut_down_sessions(&self) -> usize {
+        let sessions = std::mem::take(&mut *lock(&self.sessions));
+        for entry in sessions.values() {
+            // An error means that it is closed already.
+            let _ = entry.stream.shutdown(Shutdown::Both);
+        }
+        sessions.len()
+    }
+
+    /// What the thread was busy with, taken out.
+    pub fn take_turn(&self) -> Turn {
+        std::mem::take(&mut *lock(&self.turn))
+    }
+
+    /// The open connections.
+    pub fn sessions(&self) -> Vec<(SessionId, SessionEntry)> {
+        lock(&self.sessions)
+            .iter()
+            .map(|(&slot, entry)| (SessionId { slot, serial: entry.serial }, entry.clone()))
+            .collect()
+    }
+
+    /// How many connections are open.
+    pub fn n_sessions(&self) -> usize {
+        lock(&self.sessions).len()
+    }
+
+    /// Asks the thread to close one session.
+    pub fn close_session(&self, session: SessionId, why: CloseReason) {
+        if let Some(inbox) = lock(&self.inbox).clone() {
+            SessionRef { inbox, session }.close(why);
+        }
+    }
+
+    fn begin_turn(&self, imei: Option<Imei>, bytes: &[u8]) {
+        let mut turn = lock(&self.turn);
+        turn.imei = imei;
+        turn.bytes.clear();
+        if imei.is_some() {
+            turn.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    fn end_turn(&self) {
+        lock(&self.turn).imei = None;
+    }
+
+    fn count_ack(&self, n_records: u8, at_us: i64) {
+        self.counts.packets_acked.fetch_add(1, Ordering::Relaxed);
+        self.counts.records_acked.fetch_add(u64::from(n_records), Ordering::Relaxed);
+        self.counts.last_ack_us.store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
+    }
+}

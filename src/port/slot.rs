@@ -1,0 +1,179 @@
+//! One connection in a port's table: its socket, its protocol session and what it waits for.
+//!
+//! Bytes are kept here only while an item is incomplete or something before it waits for its answer. An idle logged-in
+//! connection holds none.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+
+use crate::clock::Millis;
+use crate::fleet::Device;
+use crate::imei::Imei;
+use crate::intake::{Content, SessionId};
+use crate::protocol::teltonika::session::Session;
+
+/// What a connection waits for.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Bytes.
+    Open,
+    /// The directory, which registers the device.
+    Asking(Imei),
+    /// The device list: nobody can say yet whether the device is known.
+    Unknown(Imei),
+    /// Its turn: two connections push each other out.
+    Damped(Imei, Millis),
+    /// Room in the queue, with the packet ready.
+    Stalled,
+    /// The receipt of the packet that went to this writer.
+    InFlight(usize),
+    /// The other side to read the last answer; what it still sends is thrown away.
+    Closing(Millis),
+}
+
+/// A packet that is not handed over yet.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) frame: Box<[u8]>,
+    pub(super) n_records: u8,
+    pub(super) content: Content,
+    pub(super) received_at_us: i64,
+    pub(super) maybe_resend: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) stream: Arc<TcpStream>,
+    pub(super) peer: SocketAddr,
+    pub(super) serial: u32,
+    pub(super) session: Session,
+    pub(super) phase: Phase,
+    pub(super) device: Option<Arc<Device>>,
+    /// Bytes behind which something is missing, or before which something is waited for.
+    pub(super) held: Vec<u8>,
+    pub(super) pending: Option<Box<Pending>>,
+    /// An answer that the socket did not take yet; one byte or four.
+    outgoing: Vec<u8>,
+    /// When it is looked at next.
+    pub(super) planned: Millis,
+    /// The socket may have bytes.
+    pub(super) readable: bool,
+    /// The other side will send no more; reading to the end tells so.
+    pub(super) read_closed: bool,
+    /// The end was read.
+    pub(super) at_end: bool,
+    /// No packet of this session was handed over yet.
+    pub(super) first_packet: bool,
+    /// Bytes came while a packet waited for its ack.
+    pub(super) early: bool,
+    /// The device was already reported for not waiting.
+    pub(super) early_reported: bool,
+}
+
+/// What a read gave.
+pub(super) enum Got {
+    /// This many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The end.
+    End,
+    /// The connection is broken.
+    Broken(std::io::Error),
+}
+
+impl Slot {
+    pub(super) fn new(
+        stream: Arc<TcpStream>,
+        peer: SocketAddr,
+        serial: u32,
+        session: Session,
+    ) -> Slot {
+        Slot {
+            stream,
+            peer,
+            serial,
+            session,
+            phase: Phase::Open,
+            device: None,
+            held: Vec::new(),
+            pending: None,
+            outgoing: Vec::new(),
+            planned: Millis::MAX,
+            readable: true,
+            read_closed: false,
+            at_end: false,
+            first_packet: true,
+            early: false,
+            early_reported: false,
+        }
+    }
+
+    pub(super) fn id(&self, index: usize) -> SessionId {
+        SessionId {
+            slot: u32::try_from(index).expect("a port has fewer than 2^32 sessions"),
+            serial: self.serial,
+        }
+    }
+
+    pub(super) fn imei(&self) -> Option<Imei> {
+        self.device.as_ref().map(|device| device.imei)
+    }
+
+    /// Reads once. A short read means that the socket is empty: the next edge tells of more.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
+        loop {
+            return match (&*self.stream).read(buffer) {
+                Ok(0) => Got::End,
+                Ok(n) => {
+                    self.readable = n == buffer.len() || self.read_closed;
+                    Got::Bytes(n)
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    Got::Nothing
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => Got::Broken(error),
+            };
+        }
+    }
+
+    /// Sends an answer, keeping what the socket does not take.
+    pub(super) fn send(&mut self, answer: &[u8]) -> std::io::Result<()> {
+        let sent = if self.outgoing.is_empty() { self.write(answer)? } else { 0 };
+        self.outgoing.extend_from_slice(answer.get(sent..).unwrap_or_default());
+        Ok(())
+    }
+
+    /// Sends what was kept.
+    pub(super) fn flush(&mut self) -> std::io::Result<()> {
+        let kept = std::mem::take(&mut self.outgoing);
+        self.send(&kept)
+    }
+
+    fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
+        loop {
+            return match (&*self.stream).write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other,
+            };
+        }
+    }
+
+    /// Whether an answer still waits for the socket.
+    pub(super) fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Says that nothing more will be sent.
+    pub(super) fn shut_down_writing(&self) {
+        // An error means that the connection is gone already.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}

@@ -1,0 +1,80 @@
+//! Batches into `trackport.record`: COPY straight into the table, staging for what may be there already.
+//!
+//! COPY alone is one statement and commits by itself: two round trips. Staging takes rows through a temporary table and
+//! `ON CONFLICT DO NOTHING`; both together are one transaction. After an error nothing of the batch is in the table.
+
+use std::io::Write;
+
+use postgres::{Client, Statement};
+
+use super::error::StoreError;
+use super::rows::{COLUMNS, Rows};
+
+/// A connection that is ready to insert.
+pub struct Inserter {
+    client: Client,
+    copy: Statement,
+    stage: Statement,
+    merge: Statement,
+}
+
+impl Inserter {
+    /// Makes `client` ready: statements prepared, staging table made.
+    ///
+    /// # Errors
+    /// Those of the database; the schema has to be there.
+    pub fn new(mut client: Client) -> Result<Inserter, StoreError> {
+        client.batch_execute(
+            "CREATE TEMP TABLE record_stage (LIKE trackport.record) ON COMMIT DELETE ROWS",
+        )?;
+        let copy = client
+            .prepare(&format!("COPY trackport.record ({COLUMNS}) FROM STDIN (FORMAT binary)"))?;
+        let stage = client
+            .prepare(&format!("COPY pg_temp.record_stage ({COLUMNS}) FROM STDIN (FORMAT binary)"))?;
+        let merge = client.prepare(&format!(
+            "INSERT INTO trackport.record ({COLUMNS}) SELECT {COLUMNS} FROM pg_temp.record_stage \
+             ON CONFLICT (device_id, time, digest) DO NOTHING"
+        ))?;
+        Ok(Inserter { client, copy, stage, merge })
+    }
+
+    /// The connection, for what is not a record.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// Makes `direct` and `staged` durable, all or nothing. Returns how many rows were new among the staged.
+    ///
+    /// Blocks for `statement_timeout` per statement at most, as far as the server keeps time.
+    ///
+    /// # Errors
+    /// Those of the database; after a lost connection the outcome is unknown and the batch has to go through staging.
+    pub fn insert(&mut self, direct: &mut Rows, staged: &mut Rows) -> Result<u64, StoreError> {
+        if staged.is_empty() {
+            let mut copy = self.client.copy_in(&self.copy)?;
+            send(&mut copy, direct.finish())?;
+            copy.finish()?;
+            return Ok(0);
+        }
+        let mut transaction = self.client.transaction()?;
+        if !direct.is_empty() {
+            let mut copy = transaction.copy_in(&self.copy)?;
+            send(&mut copy, direct.finish())?;
+            copy.finish()?;
+        }
+        let mut copy = transaction.copy_in(&self.stage)?;
+        send(&mut copy, staged.finish())?;
+        copy.finish()?;
+        let n_new = transaction.execute(&self.merge, &[])?;
+        transaction.commit()?;
+        Ok(n_new)
+    }
+}
+
+/// Writes the stream. It is only buffered here; errors of the database show when it is finished.
+fn send(copy: &mut postgres::CopyInWriter<'_>, bytes: &[u8]) -> Result<(), StoreError> {
+    copy.write_all(bytes).map_err(|error| match error.downcast::<postgres::Error>() {
+        Ok(error) => StoreError::Database(error),
+        Err(error) => StoreError::Refused(error.to_string()),
+    })
+}

@@ -1,0 +1,166 @@
+//! Records as the database takes them: rows of `trackport.record` in COPY BINARY form.
+//!
+//! Source: PostgreSQL manual, COPY, "Binary Format". The order of columns is that of the table; nothing is allocated
+//! for a record beyond the buffer's growth.
+
+use crate::protocol::teltonika::avl::{Codec, IoValue, Record};
+use crate::store::typed::{Typed, TypedColumns};
+
+/// The columns of `trackport.record` in the order of [`Rows::push`].
+pub const COLUMNS: &str = "device_id, time, digest, received_at, longitude, latitude, altitude_m, \
+    angle_deg, satellites, speed_kmh, priority, event_id, generation, codec, port, ignition, movement, \
+    odometer_m, external_voltage_mv, battery_voltage_mv, battery_level, signal, temperature_1, \
+    temperature_2, temperature_3, temperature_4, humidity_1, humidity_2, humidity_3, humidity_4, io";
+
+const N_COLUMNS: i16 = 31;
+const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+/// Microseconds from 1970 to 2000, where PostgreSQL counts from.
+const EPOCH_2000_US: i64 = 946_684_800_000_000;
+
+/// Rows of one COPY.
+#[derive(Debug)]
+pub struct Rows {
+    buffer: Vec<u8>,
+    n_rows: usize,
+    is_finished: bool,
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        let mut rows = Rows { buffer: Vec::new(), n_rows: 0, is_finished: false };
+        rows.clear();
+        rows
+    }
+}
+
+/// What a row needs beside the record itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// `device.id`.
+    pub device_id: i32,
+    /// Microseconds since 1970 UTC.
+    pub received_at_us: i64,
+    /// The port it came in on.
+    pub port: u16,
+    /// How it was encoded.
+    pub codec: Codec,
+    /// Which IO elements fill typed columns.
+    pub typed: &'a TypedColumns,
+}
+
+impl Rows {
+    /// Forgets all rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.buffer.extend_from_slice(SIGNATURE);
+        self.buffer.extend_from_slice(&[0; 8]);
+        self.n_rows = 0;
+        self.is_finished = false;
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.n_rows == 0
+    }
+
+    /// The whole COPY stream; no row can follow. Asked again, it is the same.
+    pub fn finish(&mut self) -> &[u8] {
+        if !self.is_finished {
+            self.buffer.extend_from_slice(&(-1_i16).to_be_bytes());
+            self.is_finished = true;
+        }
+        &self.buffer
+    }
+
+    /// Adds a record and returns what its IO elements say in typed columns.
+    pub fn push(&mut self, origin: &Origin<'_>, record: &Record<'_>, digest: u64) -> Typed {
+        let mut typed = Typed::default();
+        for element in record.io.elements() {
+            if let IoValue::Fixed { width, raw } = element.value {
+                origin.typed.fill(element.id, width, raw, &mut typed);
+            }
+        }
+        let out = &mut self.buffer;
+        out.extend_from_slice(&N_COLUMNS.to_be_bytes());
+        int4(out, origin.device_id);
+        int8(out, time_us(record.time_ms) - EPOCH_2000_US);
+        int8(out, digest.cast_signed());
+        int8(out, origin.received_at_us - EPOCH_2000_US);
+        float8(out, degrees(record.longitude));
+        float8(out, degrees(record.latitude));
+        int2(out, record.altitude_m);
+        int4(out, i32::from(record.angle_deg));
+        int2(out, i16::from(record.satellites));
+        int4(out, i32::from(record.speed_kmh));
+        int2(out, i16::from(record.priority));
+        int4(out, i32::from(record.event_id));
+        optional(out, record.generation.map(i16::from), int2);
+        int2(out, i16::from(origin.codec.id()));
+        int4(out, i32::from(origin.port));
+        optional(out, typed.ignition, boolean);
+        optional(out, typed.movement, boolean);
+        optional(out, typed.odometer_m, int8);
+        optional(out, typed.external_voltage_mv, int4);
+        optional(out, typed.battery_voltage_mv, int4);
+        optional(out, typed.battery_level, int2);
+        optional(out, typed.signal, int2);
+        for value in typed.temperature.into_iter().chain(typed.humidity) {
+            optional(out, value, float4);
+        }
+        field(out, record.io.bytes);
+        self.n_rows += 1;
+        typed
+    }
+}
+
+/// A device's time in microseconds since 1970 UTC. The decoder let only times of PostgreSQL's range through.
+pub fn time_us(time_ms: u64) -> i64 {
+    i64::try_from(time_ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+}
+
+/// Degrees of a coordinate sent in units of 1e-7; the nearest double, so exact to the last digit sent.
+pub fn degrees(raw: i32) -> f64 {
+    f64::from(raw) / 1e7
+}
+
+fn field(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = i32::try_from(bytes.len()).expect("a packet is smaller than 2 GiB");
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn optional<T>(out: &mut Vec<u8>, value: Option<T>, write: fn(&mut Vec<u8>, T)) {
+    match value {
+        Some(value) => write(out, value),
+        None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+    }
+}
+
+fn int2(out: &mut Vec<u8>, value: i16) {
+    field(out, &value.to_be_bytes());
+}
+
+fn int4(out: &mut Vec<u8>, value: i32) {
+    field(out, &value.to_be_bytes());
+}
+
+fn int8(out: &mut Vec<u8>, value: i64) {
+    field(out, &value.to_be_bytes());
+}
+
+fn float4(out: &mut Vec<u8>, value: f32) {
+    field(out, &value.to_be_bytes());
+}
+
+fn float8(out: &mut Vec<u8>, value: f64) {
+    field(out, &value.to_be_bytes());
+}
+
+fn boolean(out: &mut Vec<u8>, value: bool) {
+    field(out, &[u8::from(value)]);
+}

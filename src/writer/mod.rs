@@ -1,0 +1,356 @@
+//! A writer: takes deliveries from its queue, stores a batch in one transaction, and only then says so.
+//!
+//! A batch is whatever is queued when the writer becomes free, capped by records and bytes; there is no timer. Errors have
+//! classes: the same again, through staging, split until the guilty packet is alone, or a person is needed. A database that is
+//! away means no receipts, so no acks; the sessions wait. `batch.rs` gathers, `encode.rs` makes rows, this file decides.
+//!
+//! Invariant: a delivery is resolved as durable only after the commit, and never by a retired generation.
+
+mod batch;
+mod encode;
+mod state;
+
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use crate::backoff::Backoff;
+use crate::clock;
+use crate::conf::{Database, Timeouts};
+use crate::facts::{self, Fact};
+use crate::intake::{Content, Delivery, Outcome, Room, WriterMessage};
+use crate::life::Life;
+use crate::notes::{Note, Notes};
+use crate::store::connect::{backend_pid, connect, end_backend};
+use crate::store::error::{ErrorClass, StoreError};
+use crate::store::insert::Inserter;
+use crate::store::quarantine::{self, Entry};
+
+use batch::Batch;
+use encode::Encoder;
+pub use state::{Link, WriterState};
+use std::sync::Arc;
+
+/// What a writer thread needs.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Its queue; the next generation reads the same one.
+    pub queue: Receiver<WriterMessage>,
+    /// What others see of it, shared by its generations.
+    pub state: Arc<WriterState>,
+    /// The room that its receipts give back.
+    pub room: Arc<Room>,
+    /// The keeper's queue.
+    pub notes: Notes,
+    /// `[database]`
+    pub database: Database,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// The process's name in `pg_stat_activity`.
+    pub application: String,
+}
+
+/// How long the first and the longest pause between two tries is.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The same when a person is needed.
+const RETRY_SLOWLY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// How long the end of a predecessor's backend is waited for.
+const BACKEND_END: Duration = Duration::from_secs(5);
+
+/// Serves the queue until `life` says stop; then stores what is queued and ends.
+///
+/// Blocks in the queue for `life.patience()`, in the database for its time-outs.
+pub fn run(life: &Life, around: &Surroundings) {
+    let mut writer = Writer {
+        life,
+        around,
+        inserter: None,
+        encoder: Encoder::default(),
+        retry: Backoff::new(RETRY.0, RETRY.1),
+        retry_slowly: Backoff::new(RETRY_SLOWLY.0, RETRY_SLOWLY.1),
+    };
+    let mut batch = Batch::new(around.database.batch_records);
+    while !life.is_retired() {
+        life.beat();
+        batch.gather(&around.queue, life.patience());
+        if !batch.is_empty() {
+            fail::fail_point!("writer-batch");
+            writer.store(batch.take());
+            around.room.wake();
+        } else if life.is_stopping() {
+            break;
+        } else if writer.inserter.is_none() && around.state.schema_is_ready() {
+            // Connecting before the first delivery: its ack shall not wait for it.
+            writer.try_connect();
+        }
+        if life.is_stopping() && !(life.is_draining() && life.may_finish()) {
+            break;
+        }
+    }
+}
+
+struct Writer<'a> {
+    life: &'a Life,
+    around: &'a Surroundings,
+    inserter: Option<Inserter>,
+    encoder: Encoder,
+    retry: Backoff,
+    retry_slowly: Backoff,
+}
+
+/// How a try ended that was no success.
+enum Failed {
+    /// The parts of the batch are to be tried one by one.
+    Split,
+    /// Some rows are there already.
+    Known,
+    /// The connection was lost; what came through is not known.
+    Again,
+    /// The thread ends; what is left is given back un-acked.
+    GivenUp,
+}
+
+impl Writer<'_> {
+    /// Stores deliveries and resolves them. What is not resolved when this returns was given back un-acked.
+    fn store(&mut self, deliveries: Vec<Box<Delivery>>) {
+        let (packets, broken): (Vec<_>, Vec<_>) = deliveries
+            .into_iter()
+            .partition(|delivery| matches!(delivery.content, Content::Packet));
+        self.store_packets(packets);
+        for delivery in broken {
+            self.store_broken(*delivery);
+        }
+    }
+
+    fn store_packets(&mut self, packets: Vec<Box<Delivery>>) {
+        // Parts still to be stored, the next one last; more than one only while a refused batch is taken apart.
+        let mut parts = vec![(packets, false)];
+        while let Some((mut part, mut all_staged)) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            loop {
+                match self.try_store(&part, all_staged) {
+                    Ok(()) => {
+                        self.resolve(part);
+                        break;
+                    }
+                    Err(Failed::Again) => all_staged = true,
+                    Err(Failed::Known) if !all_staged => all_staged = true,
+                    // Staging passes over known records, so a key of somebody else's making refuses one here.
+                    Err(Failed::Split | Failed::Known) if part.len() == 1 => {
+                        if let Some(delivery) = part.pop() {
+                            self.store_refused(*delivery);
+                        }
+                        break;
+                    }
+                    Err(Failed::Split | Failed::Known) => {
+                        facts::say(Fact::BatchSplit, format_args!("thread={} packets={}", self.life.name(), part.len()));
+                        let second = part.split_off(part.len() / 2);
+                        parts.push((second, all_staged));
+                        parts.push((part, all_staged));
+                        break;
+                    }
+                    Err(Failed::GivenUp) => {
+                        let packets = part.len() + parts.iter().map(|(part, _)| part.len()).sum::<usize>();
+                        facts::say(Fact::DeliveriesDropped, format_args!("thread={} packets={packets}: their devices send them again", self.life.name()));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction for all of `packets`.
+    fn try_store(&mut self, packets: &[Box<Delivery>], all_staged: bool) -> Result<(), Failed> {
+        self.encoder.encode(packets, all_staged);
+        let started = clock::now();
+        let mut encoder = std::mem::take(&mut self.encoder);
+        let result = self.with_database(|inserter| {
+            fail::fail_point!("writer-insert");
+            inserter.insert(&mut encoder.direct, &mut encoder.staged)
+        });
+        self.encoder = encoder;
+        match result {
+            Ok(_) => {
+                let n_records = self.encoder.direct.len() + self.encoder.staged.len();
+                self.around.state.count_batch(n_records, clock::now() - started);
+                Ok(())
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    /// The rows are committed: says so to everybody who waits for it.
+    fn resolve(&mut self, packets: Vec<Box<Delivery>>) {
+        if self.life.is_retired() {
+            return;
+        }
+        for delivery in packets {
+            delivery.ticket.resolve(Outcome::Durable);
+        }
+        let latest = self.encoder.take_latest();
+        if !latest.is_empty() {
+            self.around.notes.leave(Note::Latest(latest));
+        }
+    }
+
+    /// A packet that the database refuses, alone as it is, goes to quarantine for good.
+    fn store_refused(&mut self, delivery: Delivery) {
+        let reason = self.around.state.last_error();
+        let entry = Entry { code: "refused_by_database", reason: &reason, ..entry(&delivery) };
+        loop {
+            match self.with_database(|inserter| quarantine::refused(inserter.client(), &entry)) {
+                Ok(_) => break,
+                // Quarantine takes any bytes, so a refusal here is as odd as it is final for this connection.
+                Err(Failed::Again | Failed::Known | Failed::Split) => {}
+                Err(Failed::GivenUp) => return,
+            }
+        }
+        let (imei, bytes) = (delivery.device.imei, delivery.frame.len());
+        facts::say(Fact::PacketRefused, format_args!("imei={imei} bytes={bytes} records={} reason={reason:?}", delivery.n_records));
+        if !self.life.is_retired() {
+            delivery.ticket.resolve(Outcome::QuarantinedForGood);
+        }
+    }
+
+    /// A packet that cannot be read goes to quarantine; the third time for good.
+    fn store_broken(&mut self, delivery: Delivery) {
+        let Content::Broken { code, ref reason, declared } = delivery.content else { return };
+        let entry = Entry { code, reason, n_records: declared.map(i32::from), ..entry(&delivery) };
+        let seen = loop {
+            match self.with_database(|inserter| quarantine::report(inserter.client(), &entry)) {
+                Ok(seen) => break seen,
+                Err(Failed::Again | Failed::Known | Failed::Split) => {}
+                Err(Failed::GivenUp) => return,
+            }
+        };
+        if self.life.is_retired() {
+            return;
+        }
+        if seen.acked {
+            let imei = delivery.device.imei;
+            facts::say(Fact::PacketQuarantined, format_args!("imei={imei} seen={} reason={reason:?}: kept and acked, so that the device goes on", seen.n_seen));
+            delivery.ticket.resolve(Outcome::QuarantinedForGood);
+        } else {
+            delivery.ticket.resolve(Outcome::SendAgain);
+        }
+    }
+
+    /// Does `work` in the database, waiting for one that is away as long as the thread may go on.
+    fn with_database<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Inserter) -> Result<T, StoreError>,
+    ) -> Result<T, Failed> {
+        loop {
+            self.life.beat();
+            if self.life.is_retired() || (self.life.is_stopping() && !self.life.may_finish()) {
+                return Err(Failed::GivenUp);
+            }
+            self.try_connect();
+            let Some(inserter) = self.inserter.as_mut() else { continue };
+            match work(inserter) {
+                Ok(done) => {
+                    self.link_up();
+                    return Ok(done);
+                }
+                Err(error) => match error.class() {
+                    ErrorClass::Staging => {
+                        facts::say(Fact::BatchRestaged, format_args!("thread={}", self.life.name()));
+                        self.around.state.set_error(&error.to_string());
+                        return Err(Failed::Known);
+                    }
+                    ErrorClass::Split => {
+                        self.around.state.set_error(&error.to_string());
+                        return Err(Failed::Split);
+                    }
+                    ErrorClass::Retry => {
+                        self.link_lost(&error);
+                        // The commit may have come through before the line broke.
+                        return Err(Failed::Again);
+                    }
+                    ErrorClass::Person => self.person_needed(&error),
+                },
+            }
+        }
+    }
+
+    /// Connects if that is needed and sleeps after a failure.
+    fn try_connect(&mut self) {
+        if self.inserter.is_some() {
+            return;
+        }
+        if !self.around.state.schema_is_ready() {
+            return self.life.sleep(RETRY.0);
+        }
+        match self.connect() {
+            Ok(inserter) => {
+                facts::say(Fact::DatabaseUp, format_args!("thread={}", self.life.name()));
+                self.inserter = Some(inserter);
+                self.link_up();
+            }
+            Err(error) if error.class() == ErrorClass::Person => self.person_needed(&error),
+            Err(error) => self.link_lost(&error),
+        }
+    }
+
+    fn connect(&self) -> Result<Inserter, StoreError> {
+        let around = self.around;
+        let name = format!("{}/{}", around.application, self.life.name());
+        let mut client = connect(&around.database, &around.timeouts, &name)?;
+        self.life.beat();
+        // Whatever an earlier generation still does in the database has to end first.
+        for pid in around.state.old_backends() {
+            let ended = end_backend(&mut client, pid, BACKEND_END)?;
+            facts::say(Fact::BackendEnded, format_args!("thread={} pid={pid} gone={ended}", self.life.name()));
+            around.state.forget_backend(pid);
+            self.life.beat();
+        }
+        around.state.add_backend(backend_pid(&mut client)?);
+        Inserter::new(client)
+    }
+
+    fn link_up(&mut self) {
+        self.around.state.set_link(Link::Up);
+        self.retry.reset();
+        self.retry_slowly.reset();
+    }
+
+    fn link_lost(&mut self, error: &StoreError) {
+        self.disconnect();
+        let pause = self.retry.next();
+        self.around.state.set_error(&error.to_string());
+        self.around.state.set_link(Link::Away);
+        facts::say(Fact::DatabaseAway, format_args!("thread={} error={error} retry_in={pause:?}: no acks until it answers", self.life.name()));
+        self.life.sleep(pause);
+    }
+
+    fn person_needed(&mut self, error: &StoreError) {
+        self.disconnect();
+        let pause = self.retry_slowly.next();
+        self.around.state.set_error(&error.to_string());
+        self.around.state.set_link(Link::Refuses);
+        facts::say(Fact::DatabaseRefuses, format_args!("thread={} error={error} retry_in={pause:?}: no acks until somebody has mended it", self.life.name()));
+        self.life.sleep(pause);
+    }
+
+    fn disconnect(&mut self) {
+        if self.inserter.take().is_some() {
+            self.around.state.forget_all_backends();
+        }
+    }
+}
+
+fn entry(delivery: &Delivery) -> Entry<'_> {
+    Entry {
+        imei: delivery.device.imei,
+        device_id: Some(delivery.device.id()),
+        received_at_us: delivery.received_at_us,
+        port: delivery.port,
+        address: Some(delivery.peer),
+        code: "",
+        reason: "",
+        bytes: &delivery.frame,
+        n_records: Some(i32::from(delivery.n_records)),
+    }
+}
