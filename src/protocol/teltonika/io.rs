@@ -235,4 +235,111 @@ impl<'a> Iterator for Elements<'a> {
             self.open_next_group()?;
         }
     }
+
+    // Group by group instead of element by element: within a group there is nothing to decide, and
+    // the layout is decided once.
+    #[inline]
+    fn fold<B, F>(mut self, init: B, mut f: F) -> B
+    where
+        F: FnMut(B, IoElement<'a>) -> B,
+    {
+        let mut folded = init;
+        while let Some(element) = self.next_in_group() {
+            folded = f(folded, element);
+        }
+        let Elements { rest, width, .. } = self;
+        match (width, self.codec) {
+            (Width::BeforeFirst, Codec::Codec8) => fold_all::<1, 2, 3, 5, 9, 1, B>(rest, folded, f),
+            (Width::BeforeFirst, Codec::Codec8Extended) => {
+                fold_all::<2, 3, 4, 6, 10, 2, B>(rest, folded, f)
+            }
+            (Width::BeforeFirst, Codec::Codec16) => {
+                fold_all::<2, 3, 4, 6, 10, 1, B>(rest, folded, f)
+            }
+            // Somebody took elements one by one and asks for the others at once.
+            _ => {
+                for element in self {
+                    folded = f(folded, element);
+                }
+                folded
+            }
+        }
+    }
+}
+
+/// Folds every group: ids of `ID` bytes, counts of `COUNT`, elements of `S1` to `S8` bytes.
+#[inline]
+fn fold_all<
+    'a,
+    const ID: usize,
+    const S1: usize,
+    const S2: usize,
+    const S4: usize,
+    const S8: usize,
+    const COUNT: usize,
+    B,
+>(
+    mut rest: Reader<'a>,
+    init: B,
+    mut f: impl FnMut(B, IoElement<'a>) -> B,
+) -> B {
+    let reader = &mut rest;
+    let folded = fold_fixed::<ID, S1, B>(group::<S1, COUNT>(reader), init, &mut f);
+    let folded = fold_fixed::<ID, S2, B>(group::<S2, COUNT>(reader), folded, &mut f);
+    let folded = fold_fixed::<ID, S4, B>(group::<S4, COUNT>(reader), folded, &mut f);
+    let mut folded = fold_fixed::<ID, S8, B>(group::<S8, COUNT>(reader), folded, &mut f);
+    // Only the layout with counts of two bytes has a variable group.
+    if COUNT == 2 {
+        for _ in 0..reader.u16().unwrap_or(0) {
+            match variable(reader) {
+                Ok(element) => folded = f(folded, element),
+                Err(_) => break,
+            }
+        }
+    }
+    folded
+}
+
+/// The bytes of the next group; none if it is cut off.
+#[inline]
+fn group<'a, const SIZE: usize, const COUNT: usize>(reader: &mut Reader<'a>) -> &'a [u8] {
+    count::<COUNT>(reader)
+        .and_then(|n| reader.take(usize::from(n).saturating_mul(SIZE)))
+        .unwrap_or_else(|_| {
+            *reader = Reader::new(&[]);
+            &[]
+        })
+}
+
+/// Folds the elements of a group of fixed width: `SIZE` bytes each, `ID` of them the id.
+#[inline]
+fn fold_fixed<'a, const ID: usize, const SIZE: usize, B>(
+    group: &'a [u8],
+    init: B,
+    f: &mut impl FnMut(B, IoElement<'a>) -> B,
+) -> B {
+    let (elements, _none) = group.as_chunks::<SIZE>();
+    elements.iter().fold(init, |folded, element| {
+        // Lengths are known here, so that none of this is checked when it runs.
+        let (id, value) = element.split_at(ID);
+        let id = id
+            .iter()
+            .fold(0, |id: u16, byte| (id << 8) | u16::from(*byte));
+        let raw = value
+            .iter()
+            .fold(0, |raw: u64, byte| (raw << 8) | u64::from(*byte));
+        let width = const { width_of(ID, SIZE) };
+        let value = IoValue::Fixed { width, raw };
+        f(folded, IoElement { id, value })
+    })
+}
+
+/// Bytes of the value in an element of `size` bytes.
+const fn width_of(id: usize, size: usize) -> u8 {
+    match size.saturating_sub(id) {
+        1 => 1,
+        2 => 2,
+        4 => 4,
+        _ => 8,
+    }
 }

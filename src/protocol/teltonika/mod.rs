@@ -6,10 +6,12 @@
 //! - `io`: the IO elements of a record.
 //! - `session`: one connection as a state machine; the caller owns bytes and sockets.
 //! - `encode`: makes logins and frames, for the simulator and the tests.
+//! - `explain`: a stream in words, byte by byte.
 
 pub mod avl;
 pub mod crc;
 pub mod encode;
+pub mod explain;
 pub mod frame;
 pub mod io;
 pub mod session;

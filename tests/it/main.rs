@@ -1,0 +1,15 @@
+//! Every test that looks at trackport from outside, in one binary, because that links once.
+//!
+//! A module asks one kind of question; its comment says which, so that a new test finds its place.
+
+// The exception for tests in clippy.toml does not reach their helper functions.
+#![allow(clippy::unwrap_used)]
+
+// A stream in words: what a support engineer reads of good and of broken bytes.
+mod explain;
+// The makers' frames and captures, byte for byte: what is published must decode as published.
+mod golden;
+// Properties over made-up packets: what is encoded comes back, what is damaged is refused.
+mod roundtrip;
+// One connection as a state machine, by hand-made time: answers, order, time-outs.
+mod session;
