@@ -9,3 +9,6 @@ pub mod imei;
 
 /// The conf file: what it means, and every mistake in it at once.
 pub mod conf;
+
+/// PostgreSQL: the schema and everything that is asked of it.
+pub mod store;

@@ -1,0 +1,20 @@
+//! The only code that speaks SQL: the schema, the connection, and what is asked of the tables.
+//!
+//! Knows nothing of ports and threads: every function takes a connection, blocks for the statement
+//! time-out at most and is called again by whoever wanted it. Times are `SystemTime`, microseconds in the tables.
+
+/// A connection that has a deadline for everything.
+pub mod connect;
+/// What AVL ids mean.
+pub mod dictionary;
+/// Errors and what to do about them.
+pub mod error;
+/// The schema, brought to this program's version.
+pub mod migrate;
+
+/// Where the password comes from.
+mod password;
+
+pub use connect::{backend_pid, connect, end_backend};
+pub use error::{ErrorClass, StoreError, class, describe};
+pub use migrate::{Applied, check_schema, migrate, migrate_reporting, schema_version};
