@@ -12,9 +12,13 @@ pub mod error;
 /// The schema, brought to this program's version.
 pub mod migrate;
 
+/// Which AVL ids fill the typed columns of a record.
+pub mod typed;
+
 /// Where the password comes from.
 mod password;
 
 pub use connect::{backend_pid, connect, end_backend};
 pub use error::{ErrorClass, StoreError, class, describe};
 pub use migrate::{Applied, check_schema, migrate, migrate_reporting, schema_version};
+pub use typed::{Typed, TypedColumns};

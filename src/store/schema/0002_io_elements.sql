@@ -160,11 +160,11 @@ comment on function trackport.io(trackport.record, integer) is
     'One IO element of a record by its AVL id, unsigned as sent; NULL when the record has none: SELECT trackport.io(r, 72) FROM trackport.record r';
 
 -- What a sensor says instead of a value. The same codes are left out of the typed columns.
-create function trackport.sensor_error(avl_id integer, unit text, multiplier numeric, value numeric)
+create function trackport.sensor_error(avl_id integer, name text, multiplier numeric, value numeric)
 returns text
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
     select case
-        when unit = '°C' and avl_id between 72 and 75 then
+        when avl_id between 72 and 75 and name like 'Dallas Temperature _' then
             case value
                 when 850 then 'not ready'
                 when 5000 then 'not ready'
@@ -172,7 +172,7 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
                 when 3000 then 'not connected'
                 when 4000 then 'id failed'
             end
-        when unit = '°C' and avl_id between 25 and 28 then
+        when avl_id between 25 and 28 and (name like 'BLE Temperature %' or name like 'Temperature _') then
             case
                 when value = 32767 then 'not found'
                 when value = 32766 then 'parse failed'
@@ -182,7 +182,7 @@ language sql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
                 when multiplier = 0.1 and value = 3000 then 'not connected'
                 when multiplier = 0.1 and value = 2000 then 'read error'
             end
-        when unit = '%RH' and avl_id in (86, 104, 106, 108) then
+        when avl_id in (86, 104, 106, 108) and (name like 'BLE Humidity %' or name like 'Humidity _') then
             case value
                 when 65535 then 'not found'
                 when 65534 then 'parse failed'

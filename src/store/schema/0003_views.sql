@@ -48,7 +48,7 @@ cross join lateral (
     end as value
 ) s
 cross join lateral (
-    select trackport.sensor_error(e.avl_id, a.unit, a.multiplier, s.value) as error
+    select trackport.sensor_error(e.avl_id, a.name, a.multiplier, s.value) as error
 ) x;
 comment on view trackport.reading is
     'One row per IO element with its name for the device''s model, scaled value, unit, or the sensor''s error. Without a model only ids that mean the same on every model have a name.';
