@@ -9,9 +9,17 @@ pub mod connect;
 pub mod dictionary;
 /// Errors and what to do about them.
 pub mod error;
+/// Refused logins and the fates of threads.
+pub mod journal;
+/// The newest record and the newest fix of each device.
+pub mod latest;
 /// The schema, brought to this program's version.
 pub mod migrate;
 
+/// Partitions of `record`, ahead of time and no longer than wanted.
+pub mod partition;
+/// Packets that cannot be read or stored.
+pub mod quarantine;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 
