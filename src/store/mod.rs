@@ -5,8 +5,12 @@
 
 /// A connection that has a deadline for everything.
 pub mod connect;
+/// Devices as an operator keeps them.
+pub mod device;
 /// What AVL ids mean.
 pub mod dictionary;
+/// Devices as a running server keeps them.
+pub mod directory;
 /// Errors and what to do about them.
 pub mod error;
 /// Refused logins and the fates of threads.
