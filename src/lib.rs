@@ -12,3 +12,6 @@ pub mod protocol;
 
 /// The conf file: what it means, and every mistake in it at once.
 pub mod conf;
+
+/// PostgreSQL: the schema and everything that is asked of it.
+pub mod store;

@@ -1,0 +1,296 @@
+//! `latest`: per device its newest record and, apart, its newest fix.
+//!
+//! Derived from `record` and never needed for the promise: written after the commit, in transactions of its
+//! own, and repaired from `record` at start.
+//! Invariants: an older record never replaces a newer one, in whatever order they come; a record whose time lies more
+//! than an hour ahead of its receipt never becomes latest. Rows are written in the order of their device
+//! ids, so that two writers cannot wait for each other in a circle.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use postgres::Client;
+use postgres::types::ToSql;
+
+use super::error::StoreError;
+use super::typed::Typed;
+
+/// How far a record may lie ahead of its receipt and still be believed.
+pub const AHEAD_MAX: Duration = Duration::from_secs(3600);
+
+/// How far behind the newest record a repair looks for a fix.
+const REPAIR_FIX_DAYS: i32 = 30;
+
+/// What `latest` keeps of one record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatestRow {
+    /// Key of the device.
+    pub device_id: i32,
+    /// The record's own time.
+    pub time: SystemTime,
+    /// The record's digest; decides between two records of one time.
+    pub digest: i64,
+    /// When the packet was complete.
+    pub received_at: SystemTime,
+    /// Degrees, east positive.
+    pub longitude: f64,
+    /// Degrees, north positive.
+    pub latitude: f64,
+    /// Metres above sea level.
+    pub altitude_m: i16,
+    /// Degrees from north, clockwise.
+    pub angle_deg: i32,
+    /// Satellites in use; 0: no fix.
+    pub satellites: i16,
+    /// Kilometres per hour.
+    pub speed_kmh: i32,
+    /// 0 low, 1 high, 2 panic; as sent.
+    pub priority: i16,
+    /// AVL id that caused the record; 0: none.
+    pub event_id: i32,
+    /// Number of the port it came by.
+    pub port: i32,
+    /// The typed columns.
+    pub typed: Typed,
+}
+
+impl LatestRow {
+    fn is_believable(&self) -> bool {
+        self.time
+            .duration_since(self.received_at)
+            .is_ok_and(|ahead| ahead <= AHEAD_MAX)
+            || self.time <= self.received_at
+    }
+
+    fn age_key(&self) -> (SystemTime, i64) {
+        (self.time, self.digest)
+    }
+}
+
+/// One column of many rows: its name, its type, its values.
+type Column = (&'static str, &'static str, Box<dyn ToSql + Sync>);
+
+fn column<R, T>(
+    name: &'static str,
+    sql_type: &'static str,
+    rows: &[R],
+    value: impl Fn(&R) -> T,
+) -> Column
+where
+    T: ToSql + Sync + 'static,
+{
+    (
+        name,
+        sql_type,
+        Box::new(rows.iter().map(value).collect::<Vec<T>>()),
+    )
+}
+
+fn record_columns(rows: &[&LatestRow]) -> Vec<Column> {
+    let mut columns = vec![
+        column("time", "timestamptz", rows, |row| row.time),
+        column("digest", "bigint", rows, |row| row.digest),
+        column("received_at", "timestamptz", rows, |row| row.received_at),
+        column("longitude", "double precision", rows, |row| row.longitude),
+        column("latitude", "double precision", rows, |row| row.latitude),
+        column("altitude_m", "smallint", rows, |row| row.altitude_m),
+        column("angle_deg", "integer", rows, |row| row.angle_deg),
+        column("satellites", "smallint", rows, |row| row.satellites),
+        column("speed_kmh", "integer", rows, |row| row.speed_kmh),
+        column("priority", "smallint", rows, |row| row.priority),
+        column("event_id", "integer", rows, |row| row.event_id),
+        column("port", "integer", rows, |row| row.port),
+        column("ignition", "boolean", rows, |row| row.typed.ignition),
+        column("movement", "boolean", rows, |row| row.typed.movement),
+        column("odometer_m", "bigint", rows, |row| row.typed.odometer_m),
+        column("external_voltage_mv", "integer", rows, |row| {
+            row.typed.external_voltage_mv
+        }),
+        column("battery_voltage_mv", "integer", rows, |row| {
+            row.typed.battery_voltage_mv
+        }),
+        column("battery_level", "smallint", rows, |row| {
+            row.typed.battery_level
+        }),
+        column("signal", "smallint", rows, |row| row.typed.signal),
+    ];
+    for (place, name) in [
+        "temperature_1",
+        "temperature_2",
+        "temperature_3",
+        "temperature_4",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        columns.push(column(name, "real", rows, |row| {
+            row.typed.temperature[place]
+        }));
+    }
+    for (place, name) in ["humidity_1", "humidity_2", "humidity_3", "humidity_4"]
+        .into_iter()
+        .enumerate()
+    {
+        columns.push(column(name, "real", rows, |row| row.typed.humidity[place]));
+    }
+    columns
+}
+
+fn fix_columns(fixes: &[Option<&LatestRow>]) -> Vec<Column> {
+    vec![
+        column("fix_time", "timestamptz", fixes, |fix| {
+            fix.map(|row| row.time)
+        }),
+        column("fix_longitude", "double precision", fixes, |fix| {
+            fix.map(|row| row.longitude)
+        }),
+        column("fix_latitude", "double precision", fixes, |fix| {
+            fix.map(|row| row.latitude)
+        }),
+        column("fix_altitude_m", "smallint", fixes, |fix| {
+            fix.map(|row| row.altitude_m)
+        }),
+        column("fix_angle_deg", "integer", fixes, |fix| {
+            fix.map(|row| row.angle_deg)
+        }),
+        column("fix_satellites", "smallint", fixes, |fix| {
+            fix.map(|row| row.satellites)
+        }),
+        column("fix_speed_kmh", "integer", fixes, |fix| {
+            fix.map(|row| row.speed_kmh)
+        }),
+    ]
+}
+
+/// The statements, written from the lists of columns above.
+struct Statements {
+    update: String,
+    repair: String,
+}
+
+static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
+    let (record, fix) = (record_columns(&[]), fix_columns(&[]));
+    let mut names = "device_id".to_owned();
+    let mut arrays = "$1::integer[]".to_owned();
+    let mut assignments = String::new();
+    let newer = "(excluded.time, excluded.digest) > (l.time, l.digest)";
+    let newer_fix = "excluded.fix_time > coalesce(l.fix_time, '-infinity')";
+    for (place, (is_fix, (name, sql_type, _))) in record
+        .iter()
+        .map(|one| (false, one))
+        .chain(fix.iter().map(|one| (true, one)))
+        .enumerate()
+    {
+        let condition = if is_fix { newer_fix } else { newer };
+        let comma = if place == 0 { "" } else { ", " };
+        write!(names, ", {name}")
+            .and_then(|()| write!(arrays, ", ${}::{sql_type}[]", place + 2))
+            .and_then(|()| {
+                write!(
+                    assignments,
+                    "{comma}{name} = CASE WHEN {condition} THEN excluded.{name} ELSE l.{name} END"
+                )
+            })
+            .expect("writing to a String cannot fail");
+    }
+    let record_names = joined(&record, "r.");
+    let fix_names = joined(&fix, "f.");
+    let fix_from_record = fix
+        .iter()
+        .map(|(name, ..)| format!("{} AS {name}", name.trim_start_matches("fix_")))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let conflict =
+        format!("ON CONFLICT (device_id) DO UPDATE SET {assignments} WHERE {newer} OR {newer_fix}");
+    let ahead_s = AHEAD_MAX.as_secs();
+    Statements {
+        update: format!(
+            "INSERT INTO trackport.latest AS l ({names}) SELECT * FROM unnest({arrays}) {conflict}"
+        ),
+        // One walk down the index per device, from the newest record on. The partitions before what
+        // `latest` has already are not touched.
+        repair: format!(
+            "INSERT INTO trackport.latest AS l ({names})
+             SELECT d.id, {record_names}, {fix_names}
+             FROM (
+                 SELECT d.id, coalesce(l.time, '-infinity') AS time, coalesce(l.fix_time, '-infinity') AS fix_time
+                 FROM trackport.device d LEFT JOIN trackport.latest l ON l.device_id = d.id
+                 WHERE d.id > $1 ORDER BY d.id LIMIT $2
+             ) d
+             CROSS JOIN LATERAL (
+                 SELECT * FROM trackport.record r
+                 WHERE r.device_id = d.id AND r.time >= d.time AND r.time <= r.received_at + interval '{ahead_s} s'
+                 ORDER BY r.time DESC, r.digest DESC LIMIT 1
+             ) r
+             LEFT JOIN LATERAL (
+                 SELECT {fix_from_record} FROM trackport.record
+                 WHERE device_id = d.id AND satellites > 0 AND time > d.fix_time
+                     AND time > r.time - interval '{REPAIR_FIX_DAYS} days' AND time <= received_at + interval '{ahead_s} s'
+                 ORDER BY time DESC, digest DESC LIMIT 1
+             ) f ON true
+             {conflict}"
+        ),
+    }
+});
+
+fn joined(columns: &[Column], prefix: &str) -> String {
+    columns
+        .iter()
+        .map(|(name, ..)| format!("{prefix}{name}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Takes `rows`, in any order and several of one device, into `latest`; returns how many devices changed.
+///
+/// # Errors
+/// When the database refuses or does not answer; nothing is changed then.
+pub fn update_latest(client: &mut Client, rows: &[LatestRow]) -> Result<u64, StoreError> {
+    let mut by_device: BTreeMap<i32, (&LatestRow, Option<&LatestRow>)> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.is_believable()) {
+        let fix = (row.satellites > 0).then_some(row);
+        let (newest, newest_fix) = by_device.entry(row.device_id).or_insert((row, fix));
+        if row.age_key() > newest.age_key() {
+            *newest = row;
+        }
+        if let Some(fix) = fix
+            && newest_fix.is_none_or(|known| fix.age_key() > known.age_key())
+        {
+            *newest_fix = Some(fix);
+        }
+    }
+    if by_device.is_empty() {
+        return Ok(0);
+    }
+    let device_ids: Vec<i32> = by_device.keys().copied().collect();
+    let (newest, fixes): (Vec<_>, Vec<_>) = by_device.into_values().unzip();
+    let columns: Vec<Column> = record_columns(&newest)
+        .into_iter()
+        .chain(fix_columns(&fixes))
+        .collect();
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&device_ids];
+    parameters.extend(columns.iter().map(|(.., values)| &**values));
+    Ok(client.execute(&STATEMENTS.update, &parameters)?)
+}
+
+/// Brings `latest` up to `record` for the next `n_devices` devices after `after_device_id` (0 to begin); returns the last
+/// of them, from which to go on, or `None` when all are done.
+///
+/// A fix is looked for in the 30 days before a device's newest record.
+///
+/// # Errors
+/// When the database refuses or does not answer; the same chunk can be asked for again.
+pub fn repair_latest(
+    client: &mut Client,
+    after_device_id: i32,
+    n_devices: i64,
+) -> Result<Option<i32>, StoreError> {
+    client.execute(&STATEMENTS.repair, &[&after_device_id, &n_devices])?;
+    let last = client.query_one(
+        "SELECT max(id) FROM (SELECT id FROM trackport.device WHERE id > $1 ORDER BY id LIMIT $2) AS chunk",
+        &[&after_device_id, &n_devices],
+    )?;
+    Ok(last.get(0))
+}

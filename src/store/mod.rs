@@ -1,0 +1,36 @@
+//! The only code that speaks SQL: the schema, the connection, and what is asked of the tables.
+//!
+//! Knows nothing of ports and threads: every function takes a connection, blocks for the statement
+//! time-out at most and is called again by whoever wanted it. Times are `SystemTime`, microseconds in the tables.
+
+/// A connection that has a deadline for everything.
+pub mod connect;
+/// Devices as an operator keeps them.
+pub mod device;
+/// What AVL ids mean.
+pub mod dictionary;
+/// Devices as a running server keeps them.
+pub mod directory;
+/// Errors and what to do about them.
+pub mod error;
+/// Refused logins and the fates of threads.
+pub mod journal;
+/// The newest record and the newest fix of each device.
+pub mod latest;
+/// The schema, brought to this program's version.
+pub mod migrate;
+
+/// Partitions of `record`, ahead of time and no longer than wanted.
+pub mod partition;
+/// Packets that cannot be read or stored.
+pub mod quarantine;
+/// Which AVL ids fill the typed columns of a record.
+pub mod typed;
+
+/// Where the password comes from.
+mod password;
+
+pub use connect::{backend_pid, connect, end_backend};
+pub use error::{ErrorClass, StoreError, class, describe};
+pub use migrate::{Applied, check_schema, migrate, migrate_reporting, schema_version};
+pub use typed::{Typed, TypedColumns};

@@ -1,0 +1,356 @@
+//! Partitions of `record`: made ahead of time, and dropped when nobody wants them any more.
+//!
+//! Knows no thread and no clock: the caller says what time it is and tries again when a table was in use.
+//! Invariants: partitions never overlap, also when the width in the conf changes: a new one fills the gap that
+//! the existing ones leave. A row is in the default partition or in its own, never in none: both change in one
+//! transaction. Nothing waits for a lock longer than `LOCK_WAIT`, so that no insert queues behind a long report.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::civil::{Date, ISOWeekDate, Weekday};
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use postgres::{Client, Transaction};
+
+use super::error::StoreError;
+use crate::conf::PartitionWidth;
+
+/// How long a lock on a table is waited for.
+pub const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// Partitions made ahead of the current one.
+pub const N_AHEAD: usize = 4;
+
+/// One process makes or drops partitions at a time.
+const LOCK: i64 = 8_386_109_001;
+
+/// Old rows of the default partition deleted in one transaction.
+const N_DELETED_AT_ONCE: i64 = 10_000;
+
+/// A partition of `record`: the days from `from` to before `to`, UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// The table's name, without its schema.
+    pub name: String,
+    /// First instant in it.
+    pub from: SystemTime,
+    /// First instant after it.
+    pub to: SystemTime,
+}
+
+/// What retention removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Names of the partitions that are gone.
+    pub dropped: Vec<String>,
+    /// Rows deleted from the default partition.
+    pub n_default_rows: u64,
+}
+
+/// Makes the partitions of the span before `now`, of the current one and of the next four, as far as they are
+/// missing, and returns those it made.
+///
+/// Each is a transaction of its own. Rows of theirs that lie in the default partition are moved.
+///
+/// # Errors
+/// `Retry` when a table was in use for longer than `LOCK_WAIT`: what was made stays, call again.
+pub fn ensure_partitions(
+    client: &mut Client,
+    width: PartitionWidth,
+    now: SystemTime,
+) -> Result<Vec<Partition>, StoreError> {
+    let mut made = Vec::new();
+    for (from, to) in spans_around(width, today(now)?) {
+        // Read anew for each, under the lock: another process may make partitions as well.
+        let mut transaction = locked(client)?;
+        let existing = existing(&mut transaction)?;
+        let bounds: Vec<(SystemTime, SystemTime)> =
+            existing.iter().map(|one| (one.from, one.to)).collect();
+        for (gap_from, gap_to) in gaps((midnight(from), midnight(to)), &bounds) {
+            let whole = gap_from == midnight(from) && gap_to == midnight(to);
+            let name = free_name(&mut transaction, &name(width, from), whole, gap_from)?;
+            let partition = Partition {
+                name,
+                from: gap_from,
+                to: gap_to,
+            };
+            make(&mut transaction, &partition)?;
+            made.push(partition);
+        }
+        transaction.commit()?;
+    }
+    Ok(made)
+}
+
+/// The partitions there are, by time, without the default one.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn list_partitions(client: &mut Client) -> Result<Vec<Partition>, StoreError> {
+    let mut transaction = client.transaction()?;
+    let found = existing(&mut transaction)?;
+    transaction.commit()?;
+    Ok(found)
+}
+
+/// Drops the partitions that end more than `keep` before `now`, and deletes such old rows from the default one.
+///
+/// # Errors
+/// `Retry` when a table was in use for longer than `LOCK_WAIT`: what was dropped stays so, call again.
+pub fn drop_expired(
+    client: &mut Client,
+    keep: Duration,
+    now: SystemTime,
+) -> Result<Expired, StoreError> {
+    let mut expired = Expired::default();
+    let Some(oldest) = now.checked_sub(keep) else {
+        return Ok(expired);
+    };
+    for partition in list_partitions(client)? {
+        if partition.to > oldest {
+            continue;
+        }
+        let mut transaction = locked(client)?;
+        transaction.batch_execute(&format!(
+            "DROP TABLE IF EXISTS trackport.{}",
+            quoted(&partition.name)
+        ))?;
+        transaction.commit()?;
+        expired.dropped.push(partition.name);
+    }
+    loop {
+        let n_deleted = client.execute(
+            "DELETE FROM trackport.record_default WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM trackport.record_default WHERE time < $1 LIMIT $2))",
+            &[&oldest, &N_DELETED_AT_ONCE],
+        )?;
+        expired.n_default_rows += n_deleted;
+        if n_deleted < N_DELETED_AT_ONCE.unsigned_abs() {
+            return Ok(expired);
+        }
+    }
+}
+
+/// A transaction that alone may change partitions and that waits for no table for long.
+fn locked(client: &mut Client) -> Result<Transaction<'_>, StoreError> {
+    let mut transaction = client.transaction()?;
+    transaction.batch_execute(&format!(
+        "SET LOCAL lock_timeout = '{}ms'",
+        LOCK_WAIT.as_millis()
+    ))?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
+    Ok(transaction)
+}
+
+fn existing(transaction: &mut Transaction<'_>) -> Result<Vec<Partition>, StoreError> {
+    // The bound is text only: FOR VALUES FROM ('2026-11-23 00:00:00+00') TO (...), or MINVALUE and MAXVALUE
+    // in a partition that a person made. Years are cut to what a time of this program can hold.
+    transaction.batch_execute("SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'")?;
+    let rows = transaction.query(
+        r"SELECT c.relname,
+              coalesce(b.bound[1], '0001-01-01 00:00:00+00')::timestamptz,
+              coalesce(b.bound[2], '9999-01-01 00:00:00+00')::timestamptz
+          FROM pg_inherits i
+          JOIN pg_class c ON c.oid = i.inhrelid
+          CROSS JOIN LATERAL pg_get_expr(c.relpartbound, c.oid) AS t (text)
+          CROSS JOIN LATERAL regexp_match(t.text, $re$FROM \((?:'([^']+)'|MINVALUE)\) TO \((?:'([^']+)'|MAXVALUE)\)$re$) AS b (bound)
+          WHERE i.inhparent = 'trackport.record'::regclass AND t.text <> 'DEFAULT'
+          ORDER BY 2",
+        &[],
+    )?;
+    Ok(rows
+        .iter()
+        .map(|row| Partition {
+            name: row.get(0),
+            from: row.get(1),
+            to: row.get(2),
+        })
+        .collect())
+}
+
+/// Builds the partition aside, moves its rows out of the default one and attaches it.
+fn make(transaction: &mut Transaction<'_>, partition: &Partition) -> Result<(), StoreError> {
+    let table = format!("trackport.{}", quoted(&partition.name));
+    let (from, to) = (literal(partition.from)?, literal(partition.to)?);
+    transaction.batch_execute(&format!(
+        "CREATE TABLE {table} (LIKE trackport.record INCLUDING ALL EXCLUDING COMMENTS);
+         -- With this check attaching need not read the new table.
+         ALTER TABLE {table} ADD CONSTRAINT bound CHECK (time >= '{from}' AND time < '{to}');
+         -- No row of this span may come into the default partition between the move and the end.
+         LOCK TABLE trackport.record_default IN ACCESS EXCLUSIVE MODE;
+         WITH moved AS (
+             DELETE FROM trackport.record_default WHERE time >= '{from}' AND time < '{to}' RETURNING *
+         )
+         INSERT INTO {table} SELECT * FROM moved;
+         ALTER TABLE trackport.record ATTACH PARTITION {table} FOR VALUES FROM ('{from}') TO ('{to}');
+         ALTER TABLE {table} DROP CONSTRAINT bound;"
+    ))?;
+    let may_grant: bool = transaction
+        .query_one(
+            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'trackport_read')",
+            &[],
+        )?
+        .get(0);
+    if may_grant {
+        transaction.batch_execute(&format!("GRANT SELECT ON {table} TO trackport_read"))?;
+    }
+    Ok(())
+}
+
+/// `base`, or where it is taken or only a part of its span is missing, `base` with the first day, and a number.
+fn free_name(
+    transaction: &mut Transaction<'_>,
+    base: &str,
+    whole: bool,
+    from: SystemTime,
+) -> Result<String, StoreError> {
+    let dated = format!("{base}_{}", today(from)?.strftime("%Y%m%d"));
+    let numbered = (2..100).map(|number| format!("{dated}_{number}"));
+    let candidates = whole
+        .then(|| base.to_owned())
+        .into_iter()
+        .chain([dated.clone()])
+        .chain(numbered);
+    for candidate in candidates {
+        let taken: bool = transaction
+            .query_one(
+                "SELECT EXISTS (SELECT FROM pg_class
+                 WHERE relname = $1 AND relnamespace = 'trackport'::regnamespace)",
+                &[&candidate],
+            )?
+            .get(0);
+        if !taken {
+            return Ok(candidate);
+        }
+    }
+    Err(StoreError::Refused(format!(
+        "no free name for a partition {dated}: tables with that name exist that are no partitions; drop or rename them"
+    )))
+}
+
+/// The span that holds `day`, the one before it and `N_AHEAD` after it.
+fn spans_around(width: PartitionWidth, day: Date) -> Vec<(Date, Date)> {
+    let mut from = before(width, begin(width, day));
+    let mut spans = Vec::with_capacity(N_AHEAD + 2);
+    for _ in 0..N_AHEAD + 2 {
+        let to = after(width, from);
+        spans.push((from, to));
+        from = to;
+    }
+    spans
+}
+
+fn begin(width: PartitionWidth, day: Date) -> Date {
+    match width {
+        PartitionWidth::Day => day,
+        PartitionWidth::Week => {
+            let week = day.iso_week_date();
+            ISOWeekDate::new(week.year(), week.week(), Weekday::Monday)
+                .map_or(day, ISOWeekDate::date)
+        }
+        PartitionWidth::Month => day.first_of_month(),
+    }
+}
+
+fn after(width: PartitionWidth, from: Date) -> Date {
+    from.saturating_add(match width {
+        PartitionWidth::Day => 1.day(),
+        PartitionWidth::Week => 1.week(),
+        PartitionWidth::Month => 1.month(),
+    })
+}
+
+fn before(width: PartitionWidth, from: Date) -> Date {
+    begin(width, from.saturating_sub(1.day()))
+}
+
+fn name(width: PartitionWidth, from: Date) -> String {
+    match width {
+        PartitionWidth::Day => format!("record_{}", from.strftime("%Y%m%d")),
+        PartitionWidth::Week => {
+            let week = from.iso_week_date();
+            format!("record_{:04}w{:02}", week.year(), week.week())
+        }
+        PartitionWidth::Month => format!("record_{}", from.strftime("%Y%m")),
+    }
+}
+
+/// What of `span` no one of `taken`, sorted by time, covers.
+fn gaps<T: Copy + Ord>(span: (T, T), taken: &[(T, T)]) -> Vec<(T, T)> {
+    let mut free_from = span.0;
+    let mut gaps = Vec::new();
+    for (from, to) in taken {
+        if *to <= free_from || *from >= span.1 {
+            continue;
+        }
+        if *from > free_from {
+            gaps.push((free_from, *from));
+        }
+        free_from = free_from.max(*to);
+    }
+    if free_from < span.1 {
+        gaps.push((free_from, span.1));
+    }
+    gaps
+}
+
+fn today(now: SystemTime) -> Result<Date, StoreError> {
+    let now = Timestamp::try_from(now).map_err(|error| {
+        StoreError::Refused(format!(
+            "partitions are not made, the clock is wrong: {error}"
+        ))
+    })?;
+    Ok(now.to_zoned(TimeZone::UTC).date())
+}
+
+fn midnight(day: Date) -> SystemTime {
+    day.to_zoned(TimeZone::UTC)
+        .expect("a day derived from a clock that was checked is far from the end of time")
+        .timestamp()
+        .into()
+}
+
+/// The time as PostgreSQL reads it whatever the session's settings are.
+fn literal(time: SystemTime) -> Result<String, StoreError> {
+    let time = Timestamp::try_from(time)
+        .map_err(|error| StoreError::Refused(format!("no bound of a partition: {error}")))?;
+    Ok(time.to_string())
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    #[test]
+    fn weeks_begin_on_monday_and_carry_their_iso_number() {
+        let spans = spans_around(PartitionWidth::Week, date(2026, 12, 31));
+        assert_eq!(spans[0].0, date(2026, 12, 21));
+        assert_eq!(spans[1], (date(2026, 12, 28), date(2027, 1, 4)));
+        assert_eq!(spans.len(), 6);
+        assert_eq!(name(PartitionWidth::Week, spans[1].0), "record_2026w53");
+        assert_eq!(name(PartitionWidth::Week, spans[2].0), "record_2027w01");
+    }
+
+    #[test]
+    fn days_and_months_are_named_by_their_dates() {
+        let days = spans_around(PartitionWidth::Day, date(2026, 3, 1));
+        assert_eq!(name(PartitionWidth::Day, days[0].0), "record_20260228");
+        let months = spans_around(PartitionWidth::Month, date(2027, 1, 31));
+        assert_eq!(months[0], (date(2026, 12, 1), date(2027, 1, 1)));
+        assert_eq!(name(PartitionWidth::Month, months[0].0), "record_202612");
+        assert_eq!(name(PartitionWidth::Month, months[2].0), "record_202702");
+    }
+
+    #[test]
+    fn only_what_is_not_covered_is_made() {
+        assert_eq!(gaps((0, 10), &[]), [(0, 10)]);
+        assert_eq!(gaps((0, 10), &[(0, 10)]), []);
+        assert_eq!(gaps((0, 10), &[(-5, 20)]), []);
+        assert_eq!(gaps((0, 10), &[(-5, 2), (4, 5), (8, 30)]), [(2, 4), (5, 8)]);
+        assert_eq!(gaps((0, 10), &[(-5, 0), (10, 20)]), [(0, 10)]);
+    }
+}
