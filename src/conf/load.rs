@@ -13,7 +13,7 @@ use super::listen::parse_listen;
 use super::ports::read_ports;
 use super::report::{Complaint, ConfErrors, Report};
 use super::section::{self, Section, Setting, shown, suggest};
-use super::units::show_duration;
+use super::units::{show_duration, show_size};
 use super::{Accept, Conf, Control, Database, Devices, Http, Limits, Listen, PartitionWidth};
 use super::{Retention, Spool, Timeouts};
 
@@ -79,11 +79,7 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         Ok(root) => root,
         Err(error) => {
             let line = error.span().map(|span| report.line_at(span.start));
-            let text = format!("this is no TOML: {}", error.message());
-            report.error(line, None, text);
-            return Err(ConfErrors(
-                report.finish().map_or_else(|errors| errors.0, |odd| odd),
-            ));
+            return Err(report.stop(line, format!("this is no TOML: {}", error.message())));
         }
     };
     let root = root.get_ref();
@@ -103,6 +99,7 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
     let http = http(root, &mut report);
     conf.ports = read_ports(root, &http, &mut report);
     conf.http.listen = http.value;
+    unused_tables(root, &mut report);
     conf.warnings = report.finish()?;
     Ok(conf)
 }
@@ -123,6 +120,30 @@ fn unknown_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
                 TABLES.join("], [")
             );
             report.error(line, Some(name.to_owned()), text);
+        }
+    }
+}
+
+/// Keys that are understood and checked, but that nothing acts on in this release.
+fn unused_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
+    let unused = [
+        (
+            "spool",
+            "deliveries are not yet kept on disk: while the database is away nothing is acknowledged",
+        ),
+        (
+            "http",
+            "there is no dashboard and no API yet: nothing listens there",
+        ),
+    ];
+    for (name, text) in unused {
+        let Some((key, value)) = root.get_key_value(name) else {
+            continue;
+        };
+        if matches!(value.get_ref(), DeValue::Table(table) if !table.is_empty()) {
+            let line = report.line_at(key.span().start);
+            let text = format!("accepted, without effect in this release; {text}");
+            report.warn(Some(line), Some(format!("[{name}]")), text);
         }
     }
 }
@@ -377,9 +398,9 @@ fn limits(root: &DeTable<'_>, report: &mut Report<'_>) -> Limits {
         if budget.good && packet.1.good && budget.value < packet.1.value {
             let text = format!(
                 "not one packet of the largest size has room: packet is {}, this is {}; write at least {}",
-                super::units::show_size(packet.1.value as u64),
-                super::units::show_size(budget.value as u64),
-                super::units::show_size(packet.1.value as u64),
+                show_size(packet.1.value as u64),
+                show_size(budget.value as u64),
+                show_size(packet.1.value as u64),
             );
             report.error(budget.line.or(packet.1.line), Some(table.key(key)), text);
         }

@@ -8,6 +8,8 @@ mod load;
 mod ports;
 mod report;
 mod section;
+#[cfg(test)]
+mod tests;
 mod units;
 
 use std::net::SocketAddr;

@@ -89,6 +89,11 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Gives up on the file: what follows this mistake cannot be trusted.
+    pub(super) fn stop(self, line: Option<usize>, text: String) -> ConfErrors {
+        ConfErrors(vec![self.complaint(line, None, text)])
+    }
+
     /// The warnings when nothing was wrong, else everything that was.
     pub(super) fn finish(mut self) -> Result<Vec<Complaint>, ConfErrors> {
         // The table is walked by section, people read by line.
