@@ -9,3 +9,6 @@ pub mod imei;
 
 /// The conf file: what it means, and every mistake in it at once.
 pub mod conf;
+
+/// Tracker ports: the sockets that devices connect to, and the threads that serve them.
+pub mod port;
