@@ -12,3 +12,6 @@ pub mod conf;
 
 /// Tracker ports: the sockets that devices connect to, and the threads that serve them.
 pub mod port;
+
+/// The command line: what may be typed, and how each command ends.
+pub mod cli;
