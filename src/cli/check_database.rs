@@ -48,7 +48,10 @@ fn look(url: &str) -> Result<Vec<Finding>, postgres::Error> {
     config.connect_timeout(DEADLINE / 2);
     config.application_name("trackport check");
     let mut client = config.connect(NoTls)?;
-    let mut findings = vec![version_finding(setting(&mut client, "server_version_num")?)];
+    let mut findings = vec![version_finding(&setting(
+        &mut client,
+        "server_version_num",
+    )?)];
     findings.extend(durability_findings(
         &setting(&mut client, "fsync")?,
         &setting(&mut client, "full_page_writes")?,
@@ -63,7 +66,7 @@ fn setting(client: &mut Client, name: &str) -> Result<String, postgres::Error> {
         .try_get(0)
 }
 
-fn version_finding(number: String) -> Finding {
+fn version_finding(number: &str) -> Finding {
     let major = number.parse::<i32>().unwrap_or_default() / 10_000;
     let text = format!("database: PostgreSQL {major}");
     if major >= OLDEST_MAJOR {
@@ -121,6 +124,9 @@ fn refused(error: &postgres::Error) -> Finding {
         text.push_str(&error.to_string());
         cause = error.source();
     }
+    if error.as_db_error().is_none() {
+        text.push_str("; is PostgreSQL running, and does [database].url say where?");
+    }
     Finding::new(Grade::Wrong, text)
 }
 
@@ -130,8 +136,8 @@ mod tests {
 
     #[test]
     fn an_old_server_is_refused() {
-        assert_eq!(version_finding("140011".to_owned()).grade, Grade::Wrong);
-        let right = version_finding("150004".to_owned());
+        assert_eq!(version_finding("140011").grade, Grade::Wrong);
+        let right = version_finding("150004");
         assert_eq!(right.grade, Grade::Ok);
         assert_eq!(right.text, "database: PostgreSQL 15");
     }

@@ -44,7 +44,6 @@ const WRONG_CONF: u8 = 78;
 #[command(
     name = "trackport",
     version,
-    propagate_version = true,
     subcommand_required = true,
     max_term_width = 100,
     after_help = "\
@@ -55,7 +54,8 @@ First steps:
   trackport status                         what the running server does
 
 Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf.
-Signals of the server: TERM stops it, HUP reads the conf again, USR1 restarts every thread, USR2 logs its state."
+Signals: TERM stops the server, HUP reads the conf again, USR1 restarts every thread, USR2 logs
+its state."
 )]
 pub struct Cli {
     /// The conf file

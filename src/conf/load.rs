@@ -173,9 +173,6 @@ fn url(value: &DeValue<'_>) -> Result<String, String> {
         return Err(format!("{} is no connection URL; {example}", shown(value)));
     };
     match text.parse::<postgres::Config>() {
-        Ok(config) if config.get_hosts().is_empty() => Err(format!(
-            "the connection URL names no host and no socket folder; {example}"
-        )),
         Ok(_) => Ok(text.to_string()),
         Err(error) => {
             let cause = std::error::Error::source(&error)
