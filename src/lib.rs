@@ -7,11 +7,59 @@
 /// The fifteen digits that name a device.
 pub mod imei;
 
+/// The monotonic clock and the wall clock.
+pub mod clock;
+
+/// Growing pauses between tries.
+pub mod backoff;
+
 /// What trackers say, as pure functions over bytes.
 pub mod protocol;
 
 /// The conf file: what it means, and every mistake in it at once.
 pub mod conf;
 
+/// Notable facts: one name, one level, one counter each.
+pub mod facts;
+
+/// Log lines on stderr, with the journal's priorities where systemd reads them.
+pub mod logging;
+
+/// What a supervised thread and its supervisor know of each other.
+pub mod life;
+
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
+
+/// The devices in memory.
+pub mod fleet;
+
+/// Handing over from ports to writers and back.
+pub mod intake;
+
+/// Side notes for the keeper.
+pub mod notes;
+
+/// A tracker port: its socket, its sessions, its thread.
+pub mod port;
+
+/// A writer: batches into the database, receipts back.
+pub mod writer;
+
+/// What the threads share beyond their queues.
+pub mod hub;
+
+/// The device list, kept in step with the database.
+pub mod directory;
+
+/// Housekeeping in the database: schema, partitions, latest positions, events.
+pub mod keeper;
+
+/// The local socket of the command line.
+pub mod control;
+
+/// Starts, watches, restarts and stops every thread.
+pub mod supervisor;
+
+/// The command line.
+pub mod cli;

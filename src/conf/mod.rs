@@ -1,6 +1,16 @@
 //! The conf file as trackport means it: checked values with units. `load.rs` makes it from TOML.
 //!
-//! Knows nothing of what uses it. Every default stands here once and in the README's table.
+//! Knows nothing of what uses it. Every default stands here once, as `Default`, and in the README's table.
+
+mod change;
+mod listen;
+mod load;
+mod ports;
+mod report;
+mod section;
+#[cfg(test)]
+mod tests;
+mod units;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,8 +20,14 @@ use ipnet::IpNet;
 
 use crate::imei::Imei;
 
-/// Everything the conf file says.
-#[derive(Clone, Debug, PartialEq)]
+pub use change::PortChanges;
+pub use listen::parse_listen;
+pub use load::{load, parse};
+pub use report::{Complaint, ConfErrors};
+pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};
+
+/// Everything the conf file says. The default is what an empty file would say: no ports.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Conf {
     /// Where PostgreSQL is and how it is written to.
     pub database: Database,
@@ -31,6 +47,8 @@ pub struct Conf {
     pub timeouts: Timeouts,
     /// How much of anything is allowed.
     pub limits: Limits,
+    /// What is odd in the file without being wrong; for the log and for `trackport check`.
+    pub warnings: Vec<Complaint>,
 }
 
 /// `[database]`
@@ -125,7 +143,7 @@ pub struct PortConf {
 }
 
 /// `[http]`
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Http {
     /// Where the web thread listens; `None`: no web thread.
     pub listen: Option<SocketAddr>,
@@ -175,5 +193,75 @@ impl Timeouts {
     /// that may rightly keep it has run out by then.
     pub fn silent_after_database(&self) -> Duration {
         self.statement + self.tcp + self.silent_after
+    }
+}
+
+impl Default for Database {
+    fn default() -> Database {
+        Database {
+            url: "postgresql:///trackport?host=/run/postgresql".to_owned(),
+            writers: 1,
+            batch_records: 5000,
+        }
+    }
+}
+
+impl Default for Spool {
+    fn default() -> Spool {
+        Spool {
+            directory: PathBuf::from("/var/lib/trackport/spool"),
+            max_size: 8 << 30,
+        }
+    }
+}
+
+impl Default for Devices {
+    fn default() -> Devices {
+        Devices {
+            accept: Accept::Known,
+            max_new_devices: 1000,
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
+            partition: PartitionWidth::Week,
+            keep: None,
+        }
+    }
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control {
+            socket: PathBuf::from("/run/trackport/control.sock"),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            login: Duration::from_secs(15),
+            idle: Duration::from_secs(6 * 3600),
+            packet: Duration::from_secs(120),
+            statement: Duration::from_secs(30),
+            tcp: Duration::from_secs(10),
+            silent_after: Duration::from_secs(10),
+            stop: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            packet: 64 << 10,
+            receive: 256 << 20,
+            queue: 256 << 20,
+            sessions_per_port: 1_000_000,
+        }
     }
 }

@@ -1,0 +1,191 @@
+//! `trackport check`: says whether the server could run, and what would keep it from running.
+//!
+//! Binds each port for a moment and lets it go; sends nothing and changes nothing. A server that runs is not disturbed.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{Failed, check_database};
+use crate::conf::{self, Conf};
+use crate::port::bind::{self, Address, BindError, label};
+
+/// What may follow `trackport check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Look at the conf file only, at no port and no database
+    #[arg(long)]
+    pub conf_only: bool,
+}
+
+/// How a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grade {
+    Ok,
+    Warning,
+    Wrong,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) grade: Grade,
+    pub(super) text: String,
+}
+
+impl Finding {
+    pub(super) fn new(grade: Grade, text: impl Into<String>) -> Finding {
+        Finding {
+            grade,
+            text: text.into(),
+        }
+    }
+}
+
+/// Checks what the conf file at `path` says, telling each finding on a line of its own.
+///
+/// # Errors
+/// The mistakes of the conf file; `Failed` when something else was wrong.
+pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let conf = conf::load(path)?;
+    let mut wrong = tell(&mut out, &conf_findings(&conf, path))?;
+    if !args.conf_only {
+        wrong |= tell(&mut out, &port_findings(&conf, is_running(&conf)))?;
+        wrong |= tell(&mut out, &check_database::findings(&conf))?;
+    }
+    if wrong { Err(Failed.into()) } else { Ok(()) }
+}
+
+/// Prints the findings and says whether one of them is wrong.
+fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<bool> {
+    for Finding { grade, text } in findings {
+        let word = match grade {
+            Grade::Ok => "ok",
+            Grade::Warning => "warning",
+            Grade::Wrong => "WRONG",
+        };
+        writeln!(out, "{word:<8} {text}")?;
+    }
+    out.flush()?;
+    Ok(findings.iter().any(|finding| finding.grade == Grade::Wrong))
+}
+
+fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
+    let ports = match conf.ports.len() {
+        1 => "1 port".to_owned(),
+        n_ports => format!("{n_ports} ports"),
+    };
+    let text = format!("conf {}: {ports}", path.display());
+    let warnings = conf
+        .warnings
+        .iter()
+        .map(|warning| Finding::new(Grade::Warning, warning.to_string()));
+    std::iter::once(Finding::new(Grade::Ok, text))
+        .chain(warnings)
+        .collect()
+}
+
+fn port_findings(conf: &Conf, running: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Each socket is let go before the next one is bound, because ranges may want more sockets than a shell may have files.
+    let mut seen: HashMap<Address, String> = HashMap::new();
+    for port in &conf.ports {
+        for result in bind::bind(port) {
+            let address = match &result {
+                Ok(bound) => Some(bound.address),
+                Err(error) => error.address(),
+            };
+            if let Some(address) = address
+                && let Some(other) = seen.insert(address, port.listen.to_string())
+            {
+                let text = format!(
+                    "port {}: \"{}\" and \"{other}\" resolve to the same address; remove one of the two",
+                    label(&address),
+                    port.listen,
+                );
+                findings.push(Finding::new(Grade::Wrong, text));
+                continue;
+            }
+            findings.push(port_finding(result, running));
+        }
+    }
+    findings
+}
+
+fn port_finding(result: Result<bind::Bound, BindError>, running: bool) -> Finding {
+    match result {
+        Ok(bound) => match bound.warning {
+            None => Finding::new(
+                Grade::Ok,
+                format!("port {}: can be bound", label(&bound.address)),
+            ),
+            Some(warning) => Finding::new(
+                Grade::Warning,
+                format!("port {}: can be bound; {warning}", label(&bound.address)),
+            ),
+        },
+        Err(BindError::InUse(address)) if running => Finding::new(
+            Grade::Ok,
+            format!(
+                "port {}: in use, and trackport is running; `trackport port list` shows whether it is the one",
+                label(&address)
+            ),
+        ),
+        Err(error) => Finding::new(Grade::Wrong, format!("port: {error}")),
+    }
+}
+
+/// Whether a server answers at the control socket.
+fn is_running(conf: &Conf) -> bool {
+    let connect = || -> io::Result<()> {
+        let address = SockAddr::unix(&conf.control.socket)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.connect_timeout(&address, Duration::from_secs(1))
+    };
+    connect().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(text: &str) -> Conf {
+        conf::parse(text, "t.toml").unwrap()
+    }
+
+    #[test]
+    fn a_port_in_use_is_wrong_only_when_no_server_runs() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let conf = conf(&format!("[[port]]\nlisten = \"{address}\""));
+        let without = port_findings(&conf, false);
+        assert_eq!(without[0].grade, Grade::Wrong);
+        assert!(without[0].text.contains("is in use"));
+        let with = port_findings(&conf, true);
+        assert_eq!(with[0].grade, Grade::Ok);
+        drop(taken);
+        assert_eq!(port_findings(&conf, false)[0].grade, Grade::Ok);
+    }
+
+    #[test]
+    fn warnings_do_not_fail() {
+        let conf = conf("[[port]]\nlisten = 1\ndevice = \"356307042441013\"");
+        let findings = conf_findings(&conf, Path::new("t.toml"));
+        let mut out = Vec::new();
+        assert!(!tell(&mut out, &findings).unwrap());
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("ok       conf t.toml: 1 port\nwarning  t.toml:3: "));
+        assert!(tell(&mut Vec::new(), &[Finding::new(Grade::Wrong, "x")]).unwrap());
+    }
+
+    #[test]
+    fn a_server_that_does_not_run_is_not_seen() {
+        assert!(!is_running(&conf(
+            "[[port]]\nlisten = 1\n[control]\nsocket = \"/nonexistent/control.sock\""
+        )));
+    }
+}

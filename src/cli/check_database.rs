@@ -1,0 +1,164 @@
+//! The part of `trackport check` that looks at the database: is it there, safe, and does it have our tables?
+//!
+//! Reads only. The whole look has one deadline, whatever the server or the network does.
+
+use std::error::Error;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use postgres::{Client, Config, NoTls};
+
+use super::check::{Finding, Grade};
+use crate::conf::Conf;
+
+/// The whole look at the database. A server that is frozen answers neither connect nor close.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The oldest server whose COPY, partitions and functions are used.
+const OLDEST_MAJOR: i32 = 15;
+
+/// What is found at `[database].url`.
+pub(super) fn findings(conf: &Conf) -> Vec<Finding> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let url = conf.database.url.clone();
+    // On a thread of its own, because the library cannot give up a handshake; a thread that is stuck ends with the process.
+    let started = thread::Builder::new()
+        .name("check database".to_owned())
+        .spawn(move || {
+            let findings = look(&url).unwrap_or_else(|error| vec![refused(&error)]);
+            // Nobody listens after the deadline, and then nobody needs to.
+            let _ = sender.send(findings);
+        });
+    if let Err(error) = started {
+        let text = format!("database: no thread could be started to look at it: {error}");
+        return vec![Finding::new(Grade::Wrong, text)];
+    }
+    receiver.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+        let text = format!(
+            "database: no answer within {} s; is the server overloaded or stopped?",
+            DEADLINE.as_secs()
+        );
+        vec![Finding::new(Grade::Wrong, text)]
+    })
+}
+
+fn look(url: &str) -> Result<Vec<Finding>, postgres::Error> {
+    let mut config: Config = url.parse()?;
+    config.connect_timeout(DEADLINE / 2);
+    config.application_name("trackport check");
+    let mut client = config.connect(NoTls)?;
+    let mut findings = vec![version_finding(&setting(
+        &mut client,
+        "server_version_num",
+    )?)];
+    findings.extend(durability_findings(
+        &setting(&mut client, "fsync")?,
+        &setting(&mut client, "full_page_writes")?,
+    ));
+    findings.push(schema_finding(&mut client)?);
+    Ok(findings)
+}
+
+fn setting(client: &mut Client, name: &str) -> Result<String, postgres::Error> {
+    client
+        .query_one("SELECT current_setting($1)", &[&name])?
+        .try_get(0)
+}
+
+fn version_finding(number: &str) -> Finding {
+    let major = number.parse::<i32>().unwrap_or_default() / 10_000;
+    let text = format!("database: PostgreSQL {major}");
+    if major >= OLDEST_MAJOR {
+        Finding::new(Grade::Ok, text)
+    } else {
+        Finding::new(
+            Grade::Wrong,
+            format!("{text} is too old; {OLDEST_MAJOR} or newer is needed"),
+        )
+    }
+}
+
+fn durability_findings(fsync: &str, full_page_writes: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if fsync != "on" {
+        let text = "database: fsync is off, so what was acknowledged can be lost with the power; \
+                    set fsync = on in postgresql.conf and reload the server";
+        findings.push(Finding::new(Grade::Wrong, text));
+    }
+    if full_page_writes != "on" {
+        let text = "database: full_page_writes is off; unless the file system never tears a page, \
+                    a power loss can damage tables: set it to on";
+        findings.push(Finding::new(Grade::Warning, text));
+    }
+    findings
+}
+
+fn schema_finding(client: &mut Client) -> Result<Finding, postgres::Error> {
+    let missing = || {
+        let text = "database: the tables are not there; run `trackport migrate`";
+        Finding::new(Grade::Wrong, text)
+    };
+    let exists: bool = client
+        .query_one("SELECT to_regclass('trackport.migration') IS NOT NULL", &[])?
+        .try_get(0)?;
+    if !exists {
+        return Ok(missing());
+    }
+    let version: Option<i32> = client
+        .query_one("SELECT max(version)::integer FROM trackport.migration", &[])?
+        .try_get(0)?;
+    Ok(version.map_or_else(missing, |version| {
+        Finding::new(
+            Grade::Ok,
+            format!("database: the tables are there, schema version {version}"),
+        )
+    }))
+}
+
+fn refused(error: &postgres::Error) -> Finding {
+    let mut text = format!("database: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if error.as_db_error().is_none() {
+        text.push_str("; is PostgreSQL running, and does [database].url say where?");
+    }
+    Finding::new(Grade::Wrong, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_server_is_refused() {
+        assert_eq!(version_finding("140011").grade, Grade::Wrong);
+        let right = version_finding("150004");
+        assert_eq!(right.grade, Grade::Ok);
+        assert_eq!(right.text, "database: PostgreSQL 15");
+    }
+
+    #[test]
+    fn a_server_that_may_lose_commits_is_refused() {
+        assert!(durability_findings("on", "on").is_empty());
+        assert_eq!(durability_findings("off", "on")[0].grade, Grade::Wrong);
+        assert_eq!(durability_findings("on", "off")[0].grade, Grade::Warning);
+    }
+
+    #[test]
+    fn a_database_that_is_not_there_is_said() {
+        let text = "[[port]]\nlisten = 1\n[database]\nurl = \"postgresql:///x?host=/nonexistent\"";
+        let conf = crate::conf::parse(text, "t.toml").unwrap();
+        let findings = findings(&conf);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].grade, Grade::Wrong);
+        assert!(
+            findings[0].text.starts_with("database: error connecting"),
+            "{findings:?}"
+        );
+    }
+}

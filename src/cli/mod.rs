@@ -1,0 +1,283 @@
+//! The command line: what may be typed, and how each command ends.
+//!
+//! Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf. Everything that is asked for goes to standard output,
+//! everything that is said about it to standard error. The daemon's own words go through the log.
+
+mod check;
+mod check_database;
+/// `trackport decode`
+pub mod decode;
+/// `trackport device`
+pub mod device;
+/// `trackport migrate`
+pub mod migrate;
+/// `trackport run`
+pub mod run;
+/// `trackport send`
+pub mod send;
+/// `trackport simulate`
+pub mod simulate;
+/// `trackport status`, `session` and `port`
+pub mod status;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::conf::ConfErrors;
+
+/// Something went wrong, and the command has said what.
+const FAILED: u8 = 1;
+/// The command line was not understood (sysexits' EX_USAGE).
+const WRONG_USAGE: u8 = 64;
+/// The conf file has mistakes (sysexits' EX_CONFIG). systemd does not start again after it.
+const WRONG_CONF: u8 = 78;
+
+/// Receives what GPS trackers send and keeps it in PostgreSQL: acknowledged means stored
+///
+/// The server is `trackport run`; systemd starts it. All other commands are for people: they look at the conf file, the
+/// database or the running server, and end.
+#[derive(Debug, Parser)]
+#[command(
+    name = "trackport",
+    version,
+    subcommand_required = true,
+    max_term_width = 100,
+    after_help = "\
+First steps:
+  trackport check                          is the conf right, are ports and database there?
+  trackport migrate                        make the tables, or bring them up to date
+  trackport device add 356307042441013     let a device in
+  trackport status                         what the running server does
+
+Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf.
+Signals: TERM stops the server, HUP reads the conf again, USR1 restarts every thread, USR2 logs
+its state."
+)]
+pub struct Cli {
+    /// The conf file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TRACKPORT_CONF",
+        default_value = "/etc/trackport/trackport.toml"
+    )]
+    pub conf: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of trackport.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Run the server, in the foreground, until a signal ends it
+    Run(run::Args),
+    /// Say whether the server could run: conf file, ports, database
+    ///
+    /// Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
+    /// keeps the server from its work, with 78 when the conf file has mistakes.
+    #[command(
+        after_help = "Examples:\n  trackport check\n  trackport check --conf new.toml --conf-only"
+    )]
+    Check(check::Args),
+    /// Make the tables in the database, or bring them up to date
+    Migrate(migrate::Args),
+    /// Say which devices may log in, and what is known of them
+    ///
+    /// The running server follows within seconds.
+    #[command(subcommand)]
+    Device(device::Command),
+    /// See and close the connections of devices
+    #[command(subcommand)]
+    Session(status::SessionCommand),
+    /// See and restart the ports of the running server
+    #[command(subcommand)]
+    Port(status::PortCommand),
+    /// Say what the running server does: threads, ports, queues, rates
+    Status(status::StatusArgs),
+    /// Play a capture to a server as a device would, and show the answers
+    #[command(after_help = "\
+Examples:
+  trackport send --imei 356307042441013 capture.hex
+  trackport send --to tracking.example.com:5027 capture.bin")]
+    Send(send::Args),
+    /// Explain a packet field by field, and where it breaks if it is broken
+    #[command(after_help = "\
+Examples:
+  trackport decode 000F333536333037303432343431303133
+  trackport decode --model FMB920 capture.hex")]
+    Decode(decode::Args),
+    /// Play a whole fleet of devices and check every acknowledgement
+    #[command(after_help = "\
+Examples:
+  trackport simulate --devices 1000 --duration '1 min'
+  trackport simulate --devices 50 --interval '10 s' --codec 8e --acked acked.csv")]
+    Simulate(simulate::Args),
+}
+
+/// A command that has told people why it failed; nothing is added.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("failed as said above")]
+pub struct Failed;
+
+/// Arguments that only the command itself could find wrong.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongUsage(pub String);
+
+/// Reads the command line, does what it says and tells how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to be told when the terminal itself is gone.
+            let _ = error.print();
+            return ExitCode::from(usage_code(error.kind()));
+        }
+    };
+    match dispatch(&cli.command, &cli.conf) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let (code, text) = ending(&error);
+            if let Some(text) = text {
+                eprintln!("{text}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
+    match command {
+        Command::Check(args) => check::run(args, conf),
+        other => anyhow::bail!("{other:?} is not part of this build"),
+    }
+}
+
+/// The exit code for what clap has to say. Help that was asked for is no error.
+fn usage_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+        _ => WRONG_USAGE,
+    }
+}
+
+/// The exit code for an error and what is told about it.
+fn ending(error: &anyhow::Error) -> (u8, Option<String>) {
+    let broken_pipe = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    });
+    if broken_pipe {
+        // The reader, for example `head`, has seen enough.
+        (0, None)
+    } else if error.is::<Failed>() {
+        (FAILED, None)
+    } else if let Some(errors) = error.downcast_ref::<ConfErrors>() {
+        (WRONG_CONF, Some(errors.to_string()))
+    } else if let Some(wrong) = error.downcast_ref::<WrongUsage>() {
+        let text = format!("trackport: {wrong}; see trackport --help");
+        (WRONG_USAGE, Some(text))
+    } else {
+        (FAILED, Some(format!("trackport: {error:#}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_help_is_understood() {
+        for line in [
+            "trackport run",
+            "trackport run --conf a.toml",
+            "trackport --conf a.toml check --conf-only",
+            "trackport migrate",
+            "trackport device add 356307042441013 --name Van --model FMB920",
+            "trackport device import fleet.csv --dry-run",
+            "trackport device export",
+            "trackport device list --state pending --json",
+            "trackport device show 356307042441013",
+            "trackport device set 356307042441013 --note x",
+            "trackport device accept 356307042441013 356307042441014",
+            "trackport device refuse 356307042441013",
+            "trackport device rename 356307042441013 Van",
+            "trackport device remove 356307042441013",
+            "trackport session list --port 5027",
+            "trackport session close 356307042441013",
+            "trackport port list",
+            "trackport port restart 5027 [::]:5028",
+            "trackport status --json",
+            "trackport send --imei 356307042441013 --to localhost:5027 -",
+            "trackport decode 000F --model FMB920",
+            "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn every_argument_is_explained() {
+        fn walk(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let explained = argument.get_help().is_some();
+                assert!(explained, "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn wrong_usage_is_64_and_help_is_0() {
+        for (line, code) in [
+            ("trackport", 64),
+            ("trackport fly", 64),
+            ("trackport device", 64),
+            ("trackport device add 123", 64),
+            ("trackport device accept", 64),
+            ("trackport simulate --records 0", 64),
+            ("trackport simulate --interval 10", 64),
+            ("trackport --help", 0),
+            ("trackport device add --help", 0),
+            ("trackport --version", 0),
+            ("trackport help device", 0),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(usage_code(error.kind()), code, "{line}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_exit_code() {
+        let code = |error: anyhow::Error| ending(&error).0;
+        assert_eq!(code(anyhow::anyhow!("no")), 1);
+        assert_eq!(code(Failed.into()), 1);
+        assert_eq!(code(WrongUsage("no".to_owned()).into()), 64);
+        assert_eq!(code(crate::conf::parse("", "t").unwrap_err().into()), 78);
+        let context = Err::<(), _>(crate::conf::parse("", "t").unwrap_err()).context("at start");
+        assert_eq!(code(context.unwrap_err()), 78);
+        let pipe = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(code(pipe.into()), 0);
+    }
+}

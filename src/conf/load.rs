@@ -1,0 +1,437 @@
+//! Reads a conf file: from TOML to checked values, telling every mistake at once.
+//!
+//! Opens nothing but the file: no socket, no database, no name is resolved. A TOML syntax error stops, because
+//! nothing after it can be trusted; whatever else is wrong is collected, with its line, and told together.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::listen::parse_listen;
+use super::ports::read_ports;
+use super::report::{Complaint, ConfErrors, Report};
+use super::section::{self, Section, Setting, shown, suggest};
+use super::units::{show_duration, show_size};
+use super::{Accept, Conf, Control, Database, Devices, Http, Limits, Listen, PartitionWidth};
+use super::{Retention, Spool, Timeouts};
+
+/// The tables that a conf file may have.
+const TABLES: &[&str] = &[
+    "database",
+    "spool",
+    "devices",
+    "retention",
+    "port",
+    "http",
+    "control",
+    "timeouts",
+    "limits",
+];
+
+/// Records in the largest packet. A batch holds one packet at least.
+const PACKET_RECORDS: u64 = 255;
+
+/// Bytes of the longest path that a local socket can have.
+const SOCKET_PATH_BYTES: usize = 107;
+
+/// The stop that `TimeoutStopSec=30` of the unit file leaves room for.
+const STOP_UNDER_SYSTEMD: Duration = Duration::from_secs(25);
+
+const MS: u64 = 1;
+const S: u64 = 1000 * MS;
+const MIN: u64 = 60 * S;
+const H: u64 = 60 * MIN;
+const DAY: u64 = 24 * H;
+
+/// Reads the conf file at `path`.
+///
+/// # Errors
+/// When the file cannot be read, and everything that is wrong in it.
+pub fn load(path: &Path) -> Result<Conf, ConfErrors> {
+    let file = path.display().to_string();
+    let whole = |text: String| {
+        ConfErrors(vec![Complaint {
+            file: file.clone(),
+            line: None,
+            key: None,
+            text,
+        }])
+    };
+    let bytes = fs::read(path).map_err(|error| {
+        whole(format!(
+            "cannot be read: {error}; name another file with --conf"
+        ))
+    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| whole("this is no UTF-8 text; save the file as UTF-8".to_owned()))?;
+    parse(&text, &file)
+}
+
+/// Reads the text of a conf file; `file` is how complaints name it.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the lines.
+pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
+    let mut report = Report::new(file, text);
+    let root = match DeTable::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            let line = error.span().map(|span| report.line_at(span.start));
+            return Err(report.stop(line, format!("this is no TOML: {}", error.message())));
+        }
+    };
+    let root = root.get_ref();
+    unknown_tables(root, &mut report);
+    let mut conf = Conf {
+        database: database(root, &mut report),
+        spool: spool(root, &mut report),
+        devices: devices(root, &mut report),
+        retention: retention(root, &mut report),
+        ports: Vec::new(),
+        http: Http { listen: None },
+        control: control(root, &mut report),
+        timeouts: timeouts(root, &mut report),
+        limits: limits(root, &mut report),
+        warnings: Vec::new(),
+    };
+    let http = http(root, &mut report);
+    conf.ports = read_ports(root, &http, &mut report);
+    conf.http.listen = http.value;
+    unused_tables(root, &mut report);
+    conf.warnings = report.finish()?;
+    Ok(conf)
+}
+
+fn unknown_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
+    for (key, value) in root {
+        let name = key.get_ref().as_ref();
+        if TABLES.contains(&name) {
+            continue;
+        }
+        let line = Some(report.line_at(key.span().start));
+        if matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) {
+            let text = format!("unknown table; {}", suggest(name, TABLES));
+            report.error(line, Some(format!("[{name}]")), text);
+        } else {
+            let text = format!(
+                "this key stands above every table; write it below one of [{}]",
+                TABLES.join("], [")
+            );
+            report.error(line, Some(name.to_owned()), text);
+        }
+    }
+}
+
+/// Keys that are understood and checked, but that nothing acts on in this release.
+fn unused_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
+    let unused = [
+        (
+            "spool",
+            "deliveries are not yet kept on disk: while the database is away nothing is acknowledged",
+        ),
+        (
+            "http",
+            "there is no dashboard and no API yet: nothing listens there",
+        ),
+    ];
+    for (name, text) in unused {
+        let Some((key, value)) = root.get_key_value(name) else {
+            continue;
+        };
+        if matches!(value.get_ref(), DeValue::Table(table) if !table.is_empty()) {
+            let line = report.line_at(key.span().start);
+            let text = format!("accepted, without effect in this release; {text}");
+            report.warn(Some(line), Some(format!("[{name}]")), text);
+        }
+    }
+}
+
+fn database(root: &DeTable<'_>, report: &mut Report<'_>) -> Database {
+    let keys = ["url", "writers", "batch_records"];
+    let table = Section::of(root, "database", &keys, report);
+    let default = Database::default();
+    Database {
+        url: table.read(report, "url", default.url, url).value,
+        writers: count(&table, report, "writers", default.writers, 1, 16),
+        batch_records: count(
+            &table,
+            report,
+            "batch_records",
+            default.batch_records,
+            PACKET_RECORDS,
+            100_000,
+        ),
+    }
+}
+
+/// The text is not repeated in the complaint: it may hold a password, and complaints go to the log.
+fn url(value: &DeValue<'_>) -> Result<String, String> {
+    let example = "write for example \"postgresql:///trackport?host=/run/postgresql\"";
+    let DeValue::String(text) = value else {
+        return Err(format!("{} is no connection URL; {example}", shown(value)));
+    };
+    match text.parse::<postgres::Config>() {
+        Ok(_) => Ok(text.to_string()),
+        Err(error) => {
+            let cause = std::error::Error::source(&error)
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            Err(format!("this is no connection URL ({cause}); {example}"))
+        }
+    }
+}
+
+fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {
+    let table = Section::of(root, "spool", &["directory", "max_size"], report);
+    let default = Spool::default();
+    let directory = table.read(report, "directory", default.directory, |value| {
+        section::path(value, "/var/lib/trackport/spool")
+    });
+    let max_size = table.read(report, "max_size", default.max_size, |value| {
+        section::size(value, 16 << 20..=1 << 50)
+    });
+    Spool {
+        directory: directory.value,
+        max_size: max_size.value,
+    }
+}
+
+/// The words of `accept`.
+pub(super) const ACCEPT: &[(&str, Accept)] = &[("known", Accept::Known), ("any", Accept::Any)];
+
+fn devices(root: &DeTable<'_>, report: &mut Report<'_>) -> Devices {
+    let table = Section::of(root, "devices", &["accept", "max_new_devices"], report);
+    let default = Devices::default();
+    let accept = table.read(report, "accept", default.accept, |value| {
+        section::word(value, ACCEPT)
+    });
+    let max_new_devices = table.read(
+        report,
+        "max_new_devices",
+        default.max_new_devices,
+        |value| {
+            let number = section::number(value, 0..=1_000_000)?;
+            Ok(u32::try_from(number).expect("the bound above fits"))
+        },
+    );
+    Devices {
+        accept: accept.value,
+        max_new_devices: max_new_devices.value,
+    }
+}
+
+fn retention(root: &DeTable<'_>, report: &mut Report<'_>) -> Retention {
+    let table = Section::of(root, "retention", &["partition", "keep"], report);
+    let default = Retention::default();
+    let partition = table.read(report, "partition", default.partition, |value| {
+        let words = [
+            ("day", PartitionWidth::Day),
+            ("week", PartitionWidth::Week),
+            ("month", PartitionWidth::Month),
+        ];
+        section::word(value, &words)
+    });
+    let keep = table.read(report, "keep", default.keep, |value| {
+        section::duration(value, ms(DAY)..=ms(100 * 366 * DAY)).map(Some)
+    });
+    let (width, width_name) = match partition.value {
+        PartitionWidth::Day => (ms(DAY), "day"),
+        PartitionWidth::Week => (ms(7 * DAY), "week"),
+        PartitionWidth::Month => (ms(31 * DAY), "month"),
+    };
+    if let Some(keep_for) = keep.value
+        && partition.good
+        && keep_for < width
+    {
+        let text = format!(
+            "records are dropped by whole partitions, and \"{}\" is less than one {width_name}; \
+             keep more, or make partitions smaller with partition = \"day\"",
+            show_duration(keep_for)
+        );
+        report.error(keep.line, Some(table.key("keep")), text);
+    }
+    Retention {
+        partition: partition.value,
+        keep: keep.value,
+    }
+}
+
+fn http(root: &DeTable<'_>, report: &mut Report<'_>) -> Setting<Option<std::net::SocketAddr>> {
+    let table = Section::of(root, "http", &["listen"], report);
+    table.read(report, "listen", None, |value| {
+        let text = match value {
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::String(text) => text.to_string(),
+            _ => {
+                return Err(format!(
+                    "{} is no address; write for example \"127.0.0.1:8080\"",
+                    shown(value)
+                ));
+            }
+        };
+        let mut all = parse_listen(&text)?;
+        match (all.pop(), all.is_empty()) {
+            (Some(Listen::Any(number)), true) => {
+                Ok(Some((std::net::Ipv6Addr::UNSPECIFIED, number).into()))
+            }
+            (Some(Listen::Address(address)), true) => Ok(Some(address)),
+            (Some(Listen::Name(name, number)), true) if name.eq_ignore_ascii_case("localhost") => {
+                Ok(Some((std::net::Ipv4Addr::LOCALHOST, number).into()))
+            }
+            _ => Err(format!(
+                "\"{text}\" is not one address; write for example \"127.0.0.1:8080\""
+            )),
+        }
+    })
+}
+
+fn control(root: &DeTable<'_>, report: &mut Report<'_>) -> Control {
+    let table = Section::of(root, "control", &["socket"], report);
+    let socket = table.read(report, "socket", Control::default().socket, |value| {
+        let path = section::path(value, "/run/trackport/control.sock")?;
+        if path.as_os_str().len() > SOCKET_PATH_BYTES {
+            return Err(format!(
+                "the path of a local socket has {SOCKET_PATH_BYTES} bytes at most, this has {}; \
+                 write a shorter one",
+                path.as_os_str().len()
+            ));
+        }
+        Ok(path)
+    });
+    Control {
+        socket: socket.value,
+    }
+}
+
+fn timeouts(root: &DeTable<'_>, report: &mut Report<'_>) -> Timeouts {
+    let keys = [
+        "login",
+        "idle",
+        "packet",
+        "statement",
+        "tcp",
+        "silent_after",
+        "stop",
+    ];
+    let table = Section::of(root, "timeouts", &keys, report);
+    let default = Timeouts::default();
+    let mut read = |key: &'static str, default: Duration, least: u64, most: u64| {
+        let setting = table.read(report, key, default, |value| {
+            section::duration(value, ms(least)..=ms(most))
+        });
+        (key, setting)
+    };
+    let login = read("login", default.login, 100 * MS, H);
+    let idle = read("idle", default.idle, 100 * MS, 30 * DAY);
+    let packet = read("packet", default.packet, 100 * MS, H);
+    let statement = read("statement", default.statement, 100 * MS, H);
+    let tcp = read("tcp", default.tcp, 100 * MS, 10 * MIN);
+    // A port's thread beats several times a second; below one second a busy machine would look like a dead thread.
+    let silent_after = read("silent_after", default.silent_after, S, 10 * MIN);
+    let stop = read("stop", default.stop, S, 10 * MIN);
+
+    let relations = [
+        (
+            &login,
+            &idle,
+            "a device that is slow to log in would be closed as idle",
+        ),
+        (
+            &packet,
+            &idle,
+            "a packet that is still arriving would be closed as idle",
+        ),
+        (
+            &tcp,
+            &stop,
+            "a database that went away would be noticed only after the end",
+        ),
+    ];
+    for ((shorter, less), (longer, more), why) in relations {
+        if less.good && more.good && less.value > more.value {
+            let text = format!(
+                "\"{}\" is longer than {longer} = \"{}\": {why}; write {} or less, or make {longer} longer",
+                show_duration(less.value),
+                show_duration(more.value),
+                show_duration(more.value),
+            );
+            report.error(less.line.or(more.line), Some(table.key(shorter)), text);
+        }
+    }
+    if stop.1.good && stop.1.value > STOP_UNDER_SYSTEMD {
+        let text = format!(
+            "\"{}\" is more than systemd waits: TimeoutStopSec in trackport.service must be longer",
+            show_duration(stop.1.value)
+        );
+        report.warn(stop.1.line, Some(table.key("stop")), text);
+    }
+    Timeouts {
+        login: login.1.value,
+        idle: idle.1.value,
+        packet: packet.1.value,
+        statement: statement.1.value,
+        tcp: tcp.1.value,
+        silent_after: silent_after.1.value,
+        stop: stop.1.value,
+    }
+}
+
+fn limits(root: &DeTable<'_>, report: &mut Report<'_>) -> Limits {
+    let keys = ["packet", "receive", "queue", "sessions_per_port"];
+    let table = Section::of(root, "limits", &keys, report);
+    let default = Limits::default();
+    let mut read = |key: &'static str, default: usize, least: u64, most: u64| {
+        let setting = table.read(report, key, default, |value| {
+            let bytes = section::size(value, least..=most)?;
+            usize::try_from(bytes).map_err(|_| "more than this machine can address".to_owned())
+        });
+        (key, setting)
+    };
+    let packet = read("packet", default.packet, 2 << 10, 16 << 20);
+    let receive = read("receive", default.receive, 64 << 10, 1 << 40);
+    let queue = read("queue", default.queue, 64 << 10, 1 << 40);
+    for (key, budget) in [&receive, &queue] {
+        if budget.good && packet.1.good && budget.value < packet.1.value {
+            let text = format!(
+                "not one packet of the largest size has room: packet is {}, this is {}; write at least {}",
+                show_size(packet.1.value as u64),
+                show_size(budget.value as u64),
+                show_size(packet.1.value as u64),
+            );
+            report.error(budget.line.or(packet.1.line), Some(table.key(key)), text);
+        }
+    }
+    Limits {
+        packet: packet.1.value,
+        receive: receive.1.value,
+        queue: queue.1.value,
+        sessions_per_port: count(
+            &table,
+            report,
+            "sessions_per_port",
+            default.sessions_per_port,
+            1,
+            10_000_000,
+        ),
+    }
+}
+
+fn count(
+    table: &Section<'_, '_>,
+    report: &mut Report<'_>,
+    key: &str,
+    default: usize,
+    least: u64,
+    most: u64,
+) -> usize {
+    let setting = table.read(report, key, default, |value| {
+        let number = section::number(value, least..=most)?;
+        usize::try_from(number).map_err(|_| "more than this machine can count".to_owned())
+    });
+    setting.value
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
