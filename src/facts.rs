@@ -108,6 +108,8 @@ facts! {
     PacketBroken "packet broken" Warn;
     /// An unreadable packet came a third time: kept for good and acked.
     PacketQuarantined "packet quarantined" Error;
+    /// A device's quarantine has no room left; a person is needed.
+    QuarantineFull "quarantine full" Error;
     /// The database refused a packet; it is in quarantine and acked.
     PacketRefused "packet refused by the database" Error;
     /// Receive buffers are at their limit; the oldest half packet was dropped with its session.

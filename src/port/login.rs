@@ -10,10 +10,11 @@ use super::lock;
 use crate::clock::{self, Millis};
 use crate::conf::Accept;
 use crate::facts::{self, Fact};
-use crate::fleet::{Device, DeviceState, TakeOver};
+use crate::fleet::{Device, TakeOver};
 use crate::imei::Imei;
 use crate::intake::{CloseReason, DirectoryMessage, SessionId};
 use crate::notes::Note;
+use crate::store::device::DeviceState;
 
 /// How long a login waits when two connections of one IMEI push each other out.
 const DAMP_MS: Millis = 5_000;
@@ -32,7 +33,7 @@ impl Thread {
     /// Finds out whether `imei` may speak here, and begins its session if so.
     pub(super) fn identify(&mut self, index: usize, imei: Imei) {
         let pinned = self.port.conf.device == Some(imei);
-        let accept = self.port.conf.accept.unwrap_or(self.around.accept);
+        let accept = self.port.conf.accept.unwrap_or(Accept::Known);
         match self.around.fleet.get(imei) {
             Some(device) => match device.state() {
                 DeviceState::Accepted => self.admit(index, &device),

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
 
-use crate::conf::{Accept, Limits, PortConf, Timeouts};
+use crate::conf::{Limits, PortConf, Timeouts};
 use crate::fleet::Fleet;
 use crate::imei::Imei;
 use crate::intake::{
@@ -47,8 +47,11 @@ pub struct Surroundings {
     pub timeouts: Timeouts,
     /// `[limits]`
     pub limits: Limits,
-    /// `[devices] accept`
-    pub accept: Accept,
+}
+
+/// The name of the thread that serves the port with this label.
+pub fn thread_name(label: &str) -> String {
+    format!("port {label}")
 }
 
 /// One bound port.
@@ -57,7 +60,7 @@ pub struct Port {
     pub address: SocketAddr,
     /// The address as people write it; names the thread too.
     pub label: String,
-    /// What the conf says of it.
+    /// What the conf says of it, `accept` filled in from `[devices]`.
     pub conf: PortConf,
     /// Counters for people.
     pub counts: Counts,

@@ -455,7 +455,8 @@ impl Thread {
             if slot.held.is_empty() || !matches!(slot.phase, Phase::Open) {
                 continue;
             }
-            let (port, peer, imei) = (self.port.label.clone(), slot.peer, text(slot.imei()));
+            let (peer, imei) = (slot.peer, text(slot.imei()));
+            let port = &self.port.label;
             facts::say(Fact::ReceiveFull, format_args!("port={port} peer={peer} imei={imei} bytes={total}: raise [limits] receive"));
             return self.close(index, "receive budget used up");
         }
@@ -491,7 +492,9 @@ impl Thread {
                     slot.session.deadline(&timeouts)
                 }
             };
-            self.timers.plan(session, &mut slot.planned, next);
+            if let Some(slot) = self.slots.get_mut(index) {
+                self.timers.plan(session, &mut slot.planned, next);
+            }
         }
     }
 
@@ -568,8 +571,9 @@ impl Thread {
         let (peer, imei, session) = (slot.peer, text(slot.imei()), slot.id(index));
         let device = slot.device.take();
         facts::say(Fact::Disconnected, format_args!("port={} peer={peer} imei={imei} why={why}", self.port.label));
-        if let Some(device) = device {
-            device.leave(&self.session_ref(session));
+        if let Some(device) = device
+            && device.leave(&self.session_ref(session))
+        {
             let at_us = clock::wall_us();
             self.around.notes.leave(Note::LoggedOut { device_id: device.id(), at_us });
         }

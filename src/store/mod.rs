@@ -15,6 +15,8 @@ pub mod directory;
 pub mod error;
 /// Refused logins and the fates of threads.
 pub mod journal;
+/// Batches into `record`.
+pub mod insert;
 /// The newest record and the newest fix of each device.
 pub mod latest;
 /// The schema, brought to this program's version.
@@ -24,6 +26,8 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// Records as rows of a COPY.
+pub mod rows;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 

@@ -10,9 +10,11 @@ mod batch;
 mod encode;
 mod state;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use twox_hash::XxHash3_64;
 
 use crate::backoff::Backoff;
 use crate::clock;
@@ -24,12 +26,11 @@ use crate::notes::{Note, Notes};
 use crate::store::connect::{backend_pid, connect, end_backend};
 use crate::store::error::{ErrorClass, StoreError};
 use crate::store::insert::Inserter;
-use crate::store::quarantine::{self, Entry};
+use crate::store::quarantine::{self, QuarantineEntry};
 
 use batch::Batch;
 use encode::Encoder;
 pub use state::{Link, WriterState};
-use std::sync::Arc;
 
 /// What a writer thread needs.
 #[derive(Clone)]
@@ -198,10 +199,15 @@ impl Writer<'_> {
     /// A packet that the database refuses, alone as it is, goes to quarantine for good.
     fn store_refused(&mut self, delivery: Delivery) {
         let reason = self.around.state.last_error();
-        let entry = Entry { code: "refused_by_database", reason: &reason, ..entry(&delivery) };
+        let entry = QuarantineEntry { code: "refused_by_database", reason: &reason, ..entry(&delivery) };
         loop {
             match self.with_database(|inserter| quarantine::refused(inserter.client(), &entry)) {
-                Ok(_) => break,
+                Ok(seen) if seen.acked => break,
+                Ok(_) => {
+                    let imei = delivery.device.imei;
+                    facts::say(Fact::QuarantineFull, format_args!("imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"));
+                    return delivery.ticket.resolve(Outcome::SendAgain);
+                }
                 // Quarantine takes any bytes, so a refusal here is as odd as it is final for this connection.
                 Err(Failed::Again | Failed::Known | Failed::Split) => {}
                 Err(Failed::GivenUp) => return,
@@ -217,7 +223,7 @@ impl Writer<'_> {
     /// A packet that cannot be read goes to quarantine; the third time for good.
     fn store_broken(&mut self, delivery: Delivery) {
         let Content::Broken { code, ref reason, declared } = delivery.content else { return };
-        let entry = Entry { code, reason, n_records: declared.map(i32::from), ..entry(&delivery) };
+        let entry = QuarantineEntry { code, reason, n_records: declared.map(i32::from), ..entry(&delivery) };
         let seen = loop {
             match self.with_database(|inserter| quarantine::report(inserter.client(), &entry)) {
                 Ok(seen) => break seen,
@@ -225,6 +231,10 @@ impl Writer<'_> {
                 Err(Failed::GivenUp) => return,
             }
         };
+        if seen.is_full {
+            let imei = delivery.device.imei;
+            facts::say(Fact::QuarantineFull, format_args!("imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"));
+        }
         if self.life.is_retired() {
             return;
         }
@@ -341,16 +351,17 @@ impl Writer<'_> {
     }
 }
 
-fn entry(delivery: &Delivery) -> Entry<'_> {
-    Entry {
-        imei: delivery.device.imei,
+fn entry(delivery: &Delivery) -> QuarantineEntry<'_> {
+    QuarantineEntry {
+        imei: Some(delivery.device.imei),
         device_id: Some(delivery.device.id()),
-        received_at_us: delivery.received_at_us,
-        port: delivery.port,
-        address: Some(delivery.peer),
+        received_at: clock::system_time(delivery.received_at_us),
+        port: Some(i32::from(delivery.port)),
+        address: Some(delivery.peer.ip().to_canonical()),
         code: "",
         reason: "",
         bytes: &delivery.frame,
+        digest: XxHash3_64::oneshot(&delivery.frame).cast_signed(),
         n_records: Some(i32::from(delivery.n_records)),
     }
 }
