@@ -9,7 +9,7 @@ use twox_hash::XxHash3_64;
 use super::super::reader::{Reader, Short};
 use super::crc::crc16;
 use super::frame::FRAME_OVERHEAD;
-use super::io::{Io, IoFault, skip};
+use super::io::{Io, IoFault, Shape, skip};
 
 /// The last millisecond since 1970 that a `timestamptz` of PostgreSQL can hold (end of 294276).
 pub const TIME_MS_MAX: u64 = 9_224_318_015_999_999;
@@ -278,8 +278,9 @@ pub fn check(frame: &[u8]) -> Result<Checked<'_>, PacketError> {
     if n_records == 0 {
         return Err(PacketError::NoRecords);
     }
+    let mut shape = Shape::default();
     for record in 1..=n_records {
-        check_record(&mut records, codec, record)?;
+        check_record(&mut records, codec, record, &mut shape)?;
     }
     if !records.is_empty() {
         return Err(PacketError::Trailing {
@@ -295,7 +296,12 @@ pub fn check(frame: &[u8]) -> Result<Checked<'_>, PacketError> {
 }
 
 #[inline]
-fn check_record(reader: &mut Reader<'_>, codec: Codec, record: u8) -> Result<(), PacketError> {
+fn check_record(
+    reader: &mut Reader<'_>,
+    codec: Codec,
+    record: u8,
+    shape: &mut Shape,
+) -> Result<(), PacketError> {
     let offset = reader.position();
     let at_record = |short| PacketError::RecordShort { record, short };
     let head = Head::read(reader, codec).map_err(at_record)?;
@@ -308,7 +314,7 @@ fn check_record(reader: &mut Reader<'_>, codec: Codec, record: u8) -> Result<(),
         });
     }
     let offset = reader.position();
-    skip(reader, codec).map_err(|fault| match fault {
+    skip(reader, codec, shape).map_err(|fault| match fault {
         IoFault::Short(short) => at_record(short),
         IoFault::Count { announced, found } => PacketError::IoCount {
             record,
@@ -354,6 +360,7 @@ impl<'a> Packet<'a> {
             codec: self.codec,
             n_left: self.n_records,
             reader: data.unwrap_or(Reader::new(&[])),
+            shape: Shape::default(),
         }
     }
 }
@@ -364,6 +371,7 @@ pub struct Records<'a> {
     codec: Codec,
     n_left: u8,
     reader: Reader<'a>,
+    shape: Shape,
 }
 
 impl<'a> Iterator for Records<'a> {
@@ -375,7 +383,7 @@ impl<'a> Iterator for Records<'a> {
         let whole = self.reader.rest();
         let head = Head::read(&mut self.reader, self.codec).ok()?;
         let io = self.reader.rest();
-        skip(&mut self.reader, self.codec).ok()?;
+        skip(&mut self.reader, self.codec, &mut self.shape).ok()?;
         let left = self.reader.rest().len();
         Some(head.with(
             before(whole, left),
