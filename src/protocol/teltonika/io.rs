@@ -57,7 +57,7 @@ impl From<Short> for IoFault {
 ///
 /// Records of one packet mostly have the same ones. To read a count, add up and read the next
 /// count behind it is a chain of waits; to compare all counts with those expected is not, and
-/// takes a third of the time.
+/// takes a third less time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shape {
     /// Bytes of the whole section; 0 if nothing is expected.
