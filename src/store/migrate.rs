@@ -10,6 +10,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 use twox_hash::XxHash3_64;
 
+use super::connect::{SERVER_VERSION_MIN, server_facts};
 use super::dictionary;
 use super::error::StoreError;
 
@@ -100,6 +101,13 @@ pub fn migrate_reporting(
     client: &mut Client,
     report: &mut dyn FnMut(Step),
 ) -> Result<Vec<Applied>, StoreError> {
+    let server = server_facts(client)?;
+    if server.version_num < SERVER_VERSION_MIN {
+        return Err(StoreError::Refused(format!(
+            "PostgreSQL {} is too old: trackport needs 15 or newer",
+            server.version
+        )));
+    }
     report(Step::Lock);
     let row = client.query_one(
         "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), \

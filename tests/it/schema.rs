@@ -14,7 +14,7 @@ use trackport::store::partition::{drop_expired, ensure_partitions, list_partitio
 use trackport::store::quarantine::{self, QuarantineEntry, Seen};
 use trackport::store::{self, ErrorClass, StoreError, Typed};
 
-use crate::harness::postgres::{Cluster, shared, timeouts};
+use crate::harness::postgres::{Cluster, connect, shared, timeouts};
 
 /// Monday 2026-11-23 12:00:00 UTC.
 const NOON_S: u64 = 1_795_435_200;
@@ -150,6 +150,11 @@ fn a_session_is_prepared_as_promised() {
         assert_eq!(value, expected, "{setting}");
     }
     let mut other = database.connect();
+    let facts = store::server_facts(&mut other).unwrap();
+    assert!(
+        facts.fsync && facts.version_num >= store::SERVER_VERSION_MIN,
+        "{facts:?}"
+    );
     let pid = store::backend_pid(&mut other).unwrap();
     assert!(store::end_backend(&mut client, pid, Duration::from_secs(5)).unwrap());
     assert_eq!(
@@ -367,6 +372,15 @@ fn readings_have_names_signs_units_and_errors() {
         reading(&mut client, 25),
         (None, Some("65436".to_owned()), None)
     );
+    // What fills a typed column without a model has its name without one.
+    assert_eq!(
+        reading(&mut client, 66),
+        named("External Voltage", Some("12"), None)
+    );
+    assert_eq!(
+        reading(&mut client, 240),
+        named("Movement", Some("1"), None)
+    );
     assert_eq!(
         reading(&mut client, 72),
         named("Dallas Temperature 1", Some("-5.5"), None)
@@ -417,6 +431,29 @@ fn whoever_may_read_reads_future_partitions_too() {
     }
     let error = client.execute("DELETE FROM latest", &[]).unwrap_err();
     assert_eq!(store::class(&error), ErrorClass::Person);
+}
+
+#[test]
+fn an_owner_without_rights_to_make_roles_has_a_schema_all_the_same() {
+    let cluster = Cluster::start();
+    let mut superuser = connect(&cluster.url("postgres", "postgres"));
+    superuser
+        .batch_execute("CREATE ROLE limited LOGIN")
+        .unwrap();
+    superuser
+        .batch_execute("CREATE DATABASE tracks OWNER limited")
+        .unwrap();
+    let mut client = connect(&cluster.url("tracks", "limited"));
+    assert!(!store::migrate(&mut client).unwrap().is_empty());
+    ensure_partitions(&mut client, PartitionWidth::Week, noon()).unwrap();
+    superuser
+        .batch_execute("CREATE ROLE trackport_read NOLOGIN")
+        .unwrap();
+    assert_eq!(store::migrate(&mut client).unwrap(), []);
+    let mut reader = connect(&cluster.url("tracks", "postgres"));
+    reader.batch_execute("SET ROLE trackport_read").unwrap();
+    assert_eq!(count(&mut reader, "position"), 0);
+    assert_eq!(count(&mut reader, "record_2026w48"), 0);
 }
 
 #[test]
