@@ -153,9 +153,15 @@ fn migrate_locked(
     client: &mut Client,
     report: &mut dyn FnMut(Step),
 ) -> Result<Vec<Applied>, StoreError> {
+    // Not IF NOT EXISTS: that asks for the right to create also where somebody made the schema already.
+    let exists: bool = client
+        .query_one("SELECT to_regnamespace('trackport') IS NOT NULL", &[])?
+        .get(0);
+    if !exists {
+        client.batch_execute("CREATE SCHEMA trackport")?;
+    }
     client.batch_execute(
-        "CREATE SCHEMA IF NOT EXISTS trackport;
-         CREATE TABLE IF NOT EXISTS trackport.migration (
+        "CREATE TABLE IF NOT EXISTS trackport.migration (
              version integer PRIMARY KEY,
              name text NOT NULL,
              digest text NOT NULL,

@@ -899,3 +899,56 @@ fn contacts_attempts_and_events_are_written_down() {
         1
     );
 }
+
+#[test]
+fn what_strangers_can_fill_stays_bounded() {
+    let (_database, mut client) = shared().migrated();
+    client
+        .batch_execute(
+            "INSERT INTO login_attempt SELECT lpad(n::text, 15, '0'), '[::]:5027', 1, to_timestamp(n), to_timestamp(n), NULL, 'unknown'
+                 FROM generate_series(1, 100000) n;
+             INSERT INTO quarantine (imei, received_at, last_at, reason, code, bytes, digest)
+                 SELECT lpad(n::text, 15, '0'), to_timestamp(n), to_timestamp(n), '', '', '', n FROM generate_series(1, 10000) n",
+        )
+        .unwrap();
+    let attempt = LoginAttempt {
+        imei: "x".to_owned(),
+        port: "[::]:5027".to_owned(),
+        n_attempts: 1,
+        first_at: noon(),
+        last_at: noon(),
+        last_address: None,
+        reason: "no IMEI".to_owned(),
+    };
+    journal::add_login_attempts(&mut client, &[attempt]).unwrap();
+    assert_eq!(count(&mut client, "login_attempt"), 100_000);
+    assert_eq!(
+        count(
+            &mut client,
+            "login_attempt WHERE imei IN ('000000000000001', 'x')"
+        ),
+        1
+    );
+    quarantine::report(&mut client, &entry(imei(60), b"noise", None)).unwrap();
+    assert_eq!(count(&mut client, "quarantine"), 10_000);
+}
+
+#[test]
+fn changes_of_devices_commit_in_the_order_of_their_versions() {
+    let (database, mut client) = shared().migrated();
+    device::add(&mut client, imei(61), &DeviceChange::default()).unwrap();
+    device::add(&mut client, imei(62), &DeviceChange::default()).unwrap();
+    let mut other = database.connect();
+    let mut slow = other.transaction().unwrap();
+    slow.execute(
+        "UPDATE device SET note = 'slow' WHERE imei = $1",
+        &[&imei(61).to_string()],
+    )
+    .unwrap();
+    // A later version must not be seen before the earlier one.
+    client.batch_execute("SET lock_timeout = '100ms'").unwrap();
+    let error = device::rename(&mut client, imei(62), "quick").unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Retry);
+    slow.commit().unwrap();
+    device::rename(&mut client, imei(62), "quick").unwrap();
+}
