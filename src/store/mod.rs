@@ -34,7 +34,11 @@ pub mod typed;
 /// Where the password comes from.
 mod password;
 
-pub use connect::{backend_pid, connect, end_backend};
+pub use connect::{
+    SERVER_VERSION_MIN, ServerFacts, backend_pid, connect, end_backend, server_facts,
+};
 pub use error::{ErrorClass, StoreError, class, describe};
-pub use migrate::{Applied, check_schema, migrate, migrate_reporting, schema_version};
+pub use migrate::{
+    Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
+};
 pub use typed::{Typed, TypedColumns};
