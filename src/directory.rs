@@ -77,7 +77,10 @@ pub fn run(life: &Life, around: &Surroundings) {
             Ok(()) => backoff.reset(),
             Err(error) => {
                 directory.client = None;
-                facts::say(Fact::DatabaseAway, format_args!("thread={} error={error}", life.name()));
+                facts::say(
+                    Fact::DatabaseAway,
+                    format_args!("thread={} error={error}", life.name()),
+                );
                 life.sleep(backoff.next());
             }
         }
@@ -108,22 +111,28 @@ impl Directory<'_> {
                 DirectoryMessage::Register { imei, pinned, asks } => {
                     self.registrations.push((imei, pinned, asks));
                 }
-                DirectoryMessage::Refused { imei, port, peer, reason } => {
+                DirectoryMessage::Refused {
+                    imei,
+                    port,
+                    peer,
+                    reason,
+                } => {
                     let now = clock::system_time(clock::wall_us());
                     if self.attempts.len() >= ATTEMPTS_MAX {
                         facts::count(Fact::NotesDropped);
                     } else {
-                        let attempt = self.attempts.entry((imei, port.clone())).or_insert_with(|| {
-                            LoginAttempt {
-                                imei: imei.to_string(),
-                                port,
-                                n_attempts: 0,
-                                first_at: now,
-                                last_at: now,
-                                last_address: None,
-                                reason: String::new(),
-                            }
-                        });
+                        let attempt =
+                            self.attempts
+                                .entry((imei, port.clone()))
+                                .or_insert_with(|| LoginAttempt {
+                                    imei: imei.to_string(),
+                                    port,
+                                    n_attempts: 0,
+                                    first_at: now,
+                                    last_at: now,
+                                    last_address: None,
+                                    reason: String::new(),
+                                });
                         attempt.n_attempts += 1;
                         attempt.last_at = now;
                         attempt.last_address = Some(peer.ip().to_canonical());
@@ -140,7 +149,12 @@ impl Directory<'_> {
 
     /// Brings memory and database together.
     fn work(&mut self) -> Result<(), StoreError> {
-        if !self.around.hub.schema_ready.load(std::sync::atomic::Ordering::Acquire) {
+        if !self
+            .around
+            .hub
+            .schema_ready
+            .load(std::sync::atomic::Ordering::Acquire)
+        {
             return Ok(());
         }
         let now = clock::now();
@@ -148,7 +162,12 @@ impl Directory<'_> {
             Some(client) => client,
             None => self.begin()?,
         };
-        let notified = client.notifications().iter().count().map_err(StoreError::Database)? > 0;
+        let notified = client
+            .notifications()
+            .iter()
+            .count()
+            .map_err(StoreError::Database)?
+            > 0;
         if notified || now >= self.reread_at {
             self.reread_at = now + REREAD_EVERY_MS;
             let changed = table::changed_since(&mut client, self.version)?;
@@ -175,7 +194,10 @@ impl Directory<'_> {
         self.version = 0;
         self.take_over(&devices);
         if !around.hub.fleet.is_loaded() {
-            facts::say(Fact::DirectoryLoaded, format_args!("devices={}", devices.len()));
+            facts::say(
+                Fact::DirectoryLoaded,
+                format_args!("devices={}", devices.len()),
+            );
             around.hub.fleet.set_loaded();
         }
         // Also those that asked while the connection was away.
@@ -197,7 +219,11 @@ impl Directory<'_> {
         while let Some((imei, pinned, asks)) = self.registrations.pop() {
             self.life.beat();
             if !pinned && !self.has_place(imei) {
-                asks.inbox.send(PortMessage::Registered { session: asks.session, device: None });
+                let session = asks.session;
+                asks.inbox.send(PortMessage::Registered {
+                    session,
+                    is_registered: false,
+                });
                 continue;
             }
             let known = match table::register(client, imei, DeviceState::Accepted) {
@@ -208,13 +234,19 @@ impl Directory<'_> {
                 }
             };
             let is_new = self.around.hub.fleet.get(imei).is_none();
-            let device = self.around.hub.fleet.put(&known);
+            self.around.hub.fleet.put(&known);
             if is_new {
                 self.n_new += u32::from(!pinned);
-                facts::say(Fact::DeviceRegistered, format_args!("imei={imei} id={}", known.id));
+                facts::say(
+                    Fact::DeviceRegistered,
+                    format_args!("imei={imei} id={}", known.id),
+                );
             }
-            let device = Some(device);
-            asks.inbox.send(PortMessage::Registered { session: asks.session, device });
+            let session = asks.session;
+            asks.inbox.send(PortMessage::Registered {
+                session,
+                is_registered: true,
+            });
         }
         Ok(())
     }
@@ -228,13 +260,17 @@ impl Directory<'_> {
         }
         let max = self.around.max_new_devices;
         if self.n_new >= max && self.around.hub.fleet.get(imei).is_none() {
-            facts::say(Fact::RegistrationLimit, format_args!("imei={imei} per_hour={max}: raise [devices] max_new_devices, or add the device"));
+            facts::say(
+                Fact::RegistrationLimit,
+                format_args!(
+                    "imei={imei} per_hour={max}: raise [devices] max_new_devices, or add the device"
+                ),
+            );
             return false;
         }
         true
     }
 }
-
 
 fn close_session(device: &Arc<Device>) {
     if let Some(session) = device.session() {

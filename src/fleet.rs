@@ -57,8 +57,11 @@ impl Device {
 
     /// Whether it may log in.
     pub fn state(&self) -> DeviceState {
-        const STATES: [DeviceState; 3] =
-            [DeviceState::Accepted, DeviceState::Pending, DeviceState::Removed];
+        const STATES: [DeviceState; 3] = [
+            DeviceState::Accepted,
+            DeviceState::Pending,
+            DeviceState::Removed,
+        ];
         let state = self.state.load(Ordering::Relaxed);
         STATES
             .into_iter()
@@ -121,7 +124,11 @@ impl Device {
 
     /// The session it has.
     pub fn session(&self) -> Option<SessionRef> {
-        self.on_line.lock().unwrap_or_else(PoisonError::into_inner).session.clone()
+        self.on_line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .session
+            .clone()
     }
 }
 
@@ -143,13 +150,20 @@ impl Fleet {
 
     /// The device with this IMEI.
     pub fn get(&self, imei: Imei) -> Option<Arc<Device>> {
-        self.shard(imei).read().unwrap_or_else(PoisonError::into_inner).get(&imei).cloned()
+        self.shard(imei)
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&imei)
+            .cloned()
     }
 
     /// Takes over what the database says of a device and returns it.
     pub fn put(&self, known: &KnownDevice) -> Arc<Device> {
         let typed = TypedColumns::for_model(known.model.as_deref());
-        let mut shard = self.shard(known.imei).write().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self
+            .shard(known.imei)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let device = shard.entry(known.imei).or_insert_with(|| {
             Arc::new(Device {
                 imei: known.imei,

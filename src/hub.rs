@@ -104,17 +104,26 @@ impl Hub {
 
     /// The bound ports.
     pub fn ports(&self) -> Vec<Arc<Port>> {
-        self.ports.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ports
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The threads, the retired ones too.
     pub fn threads(&self) -> Vec<ThreadReport> {
-        self.threads.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.threads
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The ports that could not be bound.
     pub fn unbound(&self) -> Vec<UnboundReport> {
-        self.unbound.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.unbound
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The supervisor says what there is.

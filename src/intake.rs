@@ -27,8 +27,8 @@ pub enum PortMessage {
     Registered {
         /// Which session asked.
         session: SessionId,
-        /// The device, or `None` when it is not to be registered.
-        device: Option<Arc<Device>>,
+        /// Whether the device is in memory now; false: there is no place for a new one.
+        is_registered: bool,
     },
     /// Close one session.
     Close {
@@ -72,9 +72,9 @@ pub enum CloseReason {
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its records are durable: ack it.
+    /// Its records are in the table, or its bytes in quarantine because the database refused them: ack it.
     Durable,
-    /// It is kept in quarantine for good: ack it, so that the device goes on.
+    /// It could not be read and is in quarantine for good: ack it, so that the device goes on.
     QuarantinedForGood,
     /// It could not be read; the device shall send it again on a new connection.
     SendAgain,
@@ -109,7 +109,10 @@ impl PartialEq for SessionRef {
 impl SessionRef {
     /// Asks the owning port to close the session.
     pub fn close(&self, why: CloseReason) {
-        self.inbox.send(PortMessage::Close { session: self.session, why });
+        self.inbox.send(PortMessage::Close {
+            session: self.session,
+            why,
+        });
     }
 }
 
@@ -128,7 +131,14 @@ impl Inbox {
         // that send; and a writer must never wait for a port.
         #[allow(clippy::disallowed_methods)]
         let (sender, receiver) = crossbeam_channel::unbounded();
-        (Arc::new(Inbox { sender, waker, woken: AtomicBool::new(false) }), receiver)
+        (
+            Arc::new(Inbox {
+                sender,
+                waker,
+                woken: AtomicBool::new(false),
+            }),
+            receiver,
+        )
     }
 
     /// Sends without waiting. A message to a port generation that is gone vanishes with it.
@@ -203,7 +213,10 @@ pub struct Ticket {
 impl Ticket {
     /// A ticket for `to`, holding `hold` of the room.
     pub fn new(to: SessionRef, hold: Hold) -> Ticket {
-        Ticket { to, hold: Some(hold) }
+        Ticket {
+            to,
+            hold: Some(hold),
+        }
     }
 
     /// Answers the session.
@@ -213,7 +226,10 @@ impl Ticket {
 
     fn answer(&mut self, outcome: Outcome) {
         if self.hold.take().is_some() {
-            self.to.inbox.send(PortMessage::Receipt { session: self.to.session, outcome });
+            self.to.inbox.send(PortMessage::Receipt {
+                session: self.to.session,
+                outcome,
+            });
         }
     }
 }
@@ -280,11 +296,16 @@ impl Room {
         let cost = bytes + DELIVERY_COST;
         let before = self.used.fetch_add(cost, Ordering::AcqRel);
         let mine = share.used.fetch_add(cost, Ordering::AcqRel);
-        let hold = Hold { room: Arc::clone(self), share: Arc::clone(share), bytes: cost };
+        let hold = Hold {
+            room: Arc::clone(self),
+            share: Arc::clone(share),
+            bytes: cost,
+        };
         let fair = self.limit / self.ports.load(Ordering::Relaxed);
         let fits = before + cost <= self.limit;
         // A port without anything in the room may always have one delivery, as long as there is room at all.
-        (fits && (before + cost <= self.limit / 2 || mine == 0 || mine + cost <= fair)).then_some(hold)
+        (fits && (before + cost <= self.limit / 2 || mine == 0 || mine + cost <= fair))
+            .then_some(hold)
     }
 
     /// Asks to be told by [`PortMessage::Room`] when there is room again. Try once more after asking.

@@ -61,7 +61,13 @@ pub struct Surroundings {
 
 /// Keeps house until `life` says stop. Blocks in its queue and in the database.
 pub fn run(life: &Life, around: &Surroundings) {
-    let mut keeper = Keeper { life, around, client: None, due: Due::default(), pile: Pile::default() };
+    let mut keeper = Keeper {
+        life,
+        around,
+        client: None,
+        due: Due::default(),
+        pile: Pile::default(),
+    };
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     loop {
         life.beat();
@@ -73,11 +79,16 @@ pub fn run(life: &Life, around: &Surroundings) {
                 keeper.client = None;
                 let pause = backoff.next();
                 let fact = match error.class() {
-                    ErrorClass::Person if !around.hub.schema_ready.load(Ordering::Acquire) => Fact::SchemaBad,
+                    ErrorClass::Person if !around.hub.schema_ready.load(Ordering::Acquire) => {
+                        Fact::SchemaBad
+                    }
                     ErrorClass::Person => Fact::DatabaseRefuses,
                     _ => Fact::KeeperFailed,
                 };
-                facts::say(fact, format_args!("thread={} error={error} retry_in={pause:?}", life.name()));
+                facts::say(
+                    fact,
+                    format_args!("thread={} error={error} retry_in={pause:?}", life.name()),
+                );
                 life.sleep(pause);
             }
         }
@@ -127,7 +138,10 @@ struct Poison {
 
 impl Keeper<'_> {
     fn hear(&mut self) {
-        let wait = self.life.patience().min(Duration::from_millis(FLUSH_EVERY_MS / 2));
+        let wait = self
+            .life
+            .patience()
+            .min(Duration::from_millis(FLUSH_EVERY_MS / 2));
         let mut next = self.around.notes.recv_timeout(wait).ok();
         while let Some(note) = next {
             self.pile.add(note);
@@ -150,7 +164,10 @@ impl Keeper<'_> {
             let made = ensure_partitions(&mut client, self.around.retention.partition, wall)?;
             if !made.is_empty() {
                 let names: Vec<&str> = made.iter().map(|one| one.name.as_str()).collect();
-                facts::say(Fact::PartitionsMade, format_args!("names={}", names.join(",")));
+                facts::say(
+                    Fact::PartitionsMade,
+                    format_args!("names={}", names.join(",")),
+                );
             }
             self.due.partitions = now + PARTITIONS_EVERY_MS;
             // Inserts go well without the partitions of the future, but not without the schema.
@@ -179,7 +196,10 @@ impl Keeper<'_> {
         self.life.beat_ahead(MIGRATION_MAX);
         let applied = migrate_reporting(&mut client, &mut |step| {
             if let Step::Apply { version, name } = step {
-                facts::say(Fact::Migrated, format_args!("version={version} name={name}"));
+                facts::say(
+                    Fact::Migrated,
+                    format_args!("version={version} name={name}"),
+                );
             }
         });
         self.life.beat();
@@ -195,10 +215,19 @@ impl Keeper<'_> {
 
     fn retain(&self, client: &mut Client, wall: SystemTime) -> Result<(), StoreError> {
         drop_old_port_events(client, wall)?;
-        let Some(keep) = self.around.retention.keep else { return Ok(()) };
+        let Some(keep) = self.around.retention.keep else {
+            return Ok(());
+        };
         let expired = drop_expired(client, keep, wall)?;
         if !expired.dropped.is_empty() || expired.n_default_rows > 0 {
-            facts::say(Fact::PartitionsDropped, format_args!("names={} default_rows={}", expired.dropped.join(","), expired.n_default_rows));
+            facts::say(
+                Fact::PartitionsDropped,
+                format_args!(
+                    "names={} default_rows={}",
+                    expired.dropped.join(","),
+                    expired.n_default_rows
+                ),
+            );
         }
         Ok(())
     }
@@ -207,7 +236,12 @@ impl Keeper<'_> {
 impl Pile {
     fn add(&mut self, note: Note) {
         match note {
-            Note::LoggedIn { device_id, at_us, address, port } => {
+            Note::LoggedIn {
+                device_id,
+                at_us,
+                address,
+                port,
+            } => {
                 let at = clock::system_time(at_us);
                 self.online.insert(device_id);
                 let contact = self.contact(device_id);
@@ -234,7 +268,13 @@ impl Pile {
                 }
                 self.latest.extend(rows);
             }
-            Note::PortEvent { at_us, thread, generation, event, reason } => {
+            Note::PortEvent {
+                at_us,
+                thread,
+                generation,
+                event,
+                reason,
+            } => {
                 if self.events.len() >= EVENTS_MAX {
                     facts::count(Fact::NotesDropped);
                     return;
@@ -247,13 +287,25 @@ impl Pile {
                     reason: (!reason.is_empty()).then_some(reason),
                 });
             }
-            Note::Poison { imei, at_us, port, bytes, reason } => {
+            Note::Poison {
+                imei,
+                at_us,
+                port,
+                bytes,
+                reason,
+            } => {
                 if self.poison.len() >= POISON_MAX {
                     facts::count(Fact::NotesDropped);
                     return;
                 }
                 let at = clock::system_time(at_us);
-                self.poison.push(Poison { imei, at, port, bytes, reason });
+                self.poison.push(Poison {
+                    imei,
+                    at,
+                    port,
+                    bytes,
+                    reason,
+                });
             }
         }
     }
@@ -261,15 +313,17 @@ impl Pile {
     fn contact(&mut self, device_id: i32) -> &mut DeviceContact {
         // A stored record may be noted after the session that sent it has ended.
         let connected = self.online.contains(&device_id);
-        self.contacts.entry(device_id).or_insert_with(|| DeviceContact {
-            device_id,
-            last_login_at: None,
-            last_contact_at: None,
-            address: None,
-            port: None,
-            connected,
-            sends_before_ack_at: None,
-        })
+        self.contacts
+            .entry(device_id)
+            .or_insert_with(|| DeviceContact {
+                device_id,
+                last_login_at: None,
+                last_contact_at: None,
+                address: None,
+                port: None,
+                connected,
+                sends_before_ack_at: None,
+            })
     }
 
     /// Writes everything; what fails stays for the next time.

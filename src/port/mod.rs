@@ -168,7 +168,15 @@ impl Port {
     pub fn sessions(&self) -> Vec<(SessionId, SessionEntry)> {
         lock(&self.sessions)
             .iter()
-            .map(|(&slot, entry)| (SessionId { slot, serial: entry.serial }, entry.clone()))
+            .map(|(&slot, entry)| {
+                (
+                    SessionId {
+                        slot,
+                        serial: entry.serial,
+                    },
+                    entry.clone(),
+                )
+            })
             .collect()
     }
 
@@ -199,7 +207,11 @@ impl Port {
 
     fn count_ack(&self, n_records: u8, at_us: i64) {
         self.counts.packets_acked.fetch_add(1, Ordering::Relaxed);
-        self.counts.records_acked.fetch_add(u64::from(n_records), Ordering::Relaxed);
-        self.counts.last_ack_us.store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
+        self.counts
+            .records_acked
+            .fetch_add(u64::from(n_records), Ordering::Relaxed);
+        self.counts
+            .last_ack_us
+            .store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
     }
 }

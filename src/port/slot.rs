@@ -145,8 +145,13 @@ impl Slot {
 
     /// Sends an answer, keeping what the socket does not take.
     pub(super) fn send(&mut self, answer: &[u8]) -> std::io::Result<()> {
-        let sent = if self.outgoing.is_empty() { self.write(answer)? } else { 0 };
-        self.outgoing.extend_from_slice(answer.get(sent..).unwrap_or_default());
+        let sent = if self.outgoing.is_empty() {
+            self.write(answer)?
+        } else {
+            0
+        };
+        self.outgoing
+            .extend_from_slice(answer.get(sent..).unwrap_or_default());
         Ok(())
     }
 

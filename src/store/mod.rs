@@ -13,10 +13,10 @@ pub mod dictionary;
 pub mod directory;
 /// Errors and what to do about them.
 pub mod error;
-/// Refused logins and the fates of threads.
-pub mod journal;
 /// Batches into `record`.
 pub mod insert;
+/// Refused logins and the fates of threads.
+pub mod journal;
 /// The newest record and the newest fix of each device.
 pub mod latest;
 /// The schema, brought to this program's version.

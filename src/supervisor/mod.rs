@@ -169,7 +169,13 @@ impl Supervisor {
 
     fn start_all(&mut self) -> std::io::Result<()> {
         let (version, conf) = (env!("CARGO_PKG_VERSION"), self.hub.conf_path.display());
-        facts::say(Fact::Daemon, format_args!("starting version={version} pid={} conf={conf}", std::process::id()));
+        facts::say(
+            Fact::Daemon,
+            format_args!(
+                "starting version={version} pid={} conf={conf}",
+                std::process::id()
+            ),
+        );
         for warning in &self.conf.warnings {
             facts::say(Fact::ConfOdd, format_args!("{warning}"));
         }
@@ -214,8 +220,18 @@ impl Supervisor {
             self.start_waiting(now);
             self.roll(now);
             if self.zombies.len() > policy::ZOMBIES_MAX {
-                let names: Vec<&str> = self.zombies.iter().map(|zombie| zombie.life.name()).collect();
-                facts::say(Fact::TooManyZombies, format_args!("threads={}: the process ends, so that it is started anew", names.join(",")));
+                let names: Vec<&str> = self
+                    .zombies
+                    .iter()
+                    .map(|zombie| zombie.life.name())
+                    .collect();
+                facts::say(
+                    Fact::TooManyZombies,
+                    format_args!(
+                        "threads={}: the process ends, so that it is started anew",
+                        names.join(",")
+                    ),
+                );
                 return Outcome::BeyondMending;
             }
             if self.stopping.is_some() {
@@ -300,29 +316,48 @@ impl Supervisor {
             }
             Role::Control => {
                 let (socket, hub) = (self.conf.control.socket.clone(), Arc::clone(&self.hub));
-                thread::start(&life, ended, move |life| control::server::run(&socket, life, &hub))
+                thread::start(&life, ended, move |life| {
+                    control::server::run(&socket, life, &hub)
+                })
             }
         };
         let (name, generation) = (life.name(), life.generation());
-        facts::say(Fact::ThreadStarted, format_args!("name={name:?} generation={generation}"));
+        facts::say(
+            Fact::ThreadStarted,
+            format_args!("name={name:?} generation={generation}"),
+        );
         self.note(&worker.life, "start", "");
         result
     }
 
     fn handle_ended(&mut self, ended: &Ended) {
-        if let Some(place) = self.zombies.iter().position(|zombie| Arc::ptr_eq(&zombie.life, &ended.life)) {
+        if let Some(place) = self
+            .zombies
+            .iter()
+            .position(|zombie| Arc::ptr_eq(&zombie.life, &ended.life))
+        {
             let zombie = self.zombies.swap_remove(place);
             let (name, generation) = (zombie.life.name(), zombie.life.generation());
-            facts::say(Fact::ZombieEnded, format_args!("name={name:?} generation={generation}"));
+            facts::say(
+                Fact::ZombieEnded,
+                format_args!("name={name:?} generation={generation}"),
+            );
             return;
         }
-        let Some(place) = self.workers.iter().position(|worker| Arc::ptr_eq(&worker.life, &ended.life)) else {
+        let Some(place) = self
+            .workers
+            .iter()
+            .position(|worker| Arc::ptr_eq(&worker.life, &ended.life))
+        else {
             return;
         };
         let name = ended.life.name().to_owned();
         match &ended.ending {
             Ending::Asked => {
-                facts::say(Fact::ThreadEnded, format_args!("name={name:?} generation={}", ended.life.generation()));
+                facts::say(
+                    Fact::ThreadEnded,
+                    format_args!("name={name:?} generation={}", ended.life.generation()),
+                );
                 self.note(&ended.life, "stop", "");
                 let worker = &mut self.workers[place];
                 match worker.state {
@@ -333,7 +368,13 @@ impl Supervisor {
                 }
             }
             Ending::Failed(reason) | Ending::Panicked(reason) => {
-                facts::say(Fact::ThreadDied, format_args!("name={name:?} generation={} reason={reason:?}", ended.life.generation()));
+                facts::say(
+                    Fact::ThreadDied,
+                    format_args!(
+                        "name={name:?} generation={} reason={reason:?}",
+                        ended.life.generation()
+                    ),
+                );
                 self.note(&ended.life, "death", reason);
                 self.bury(place, reason);
             }
@@ -354,13 +395,23 @@ impl Supervisor {
                     if let Some(device) = self.hub.fleet.get(imei) {
                         device.keep_out(now + KEEP_OUT_MS);
                     }
-                    facts::say(Fact::DeviceKeptOut, format_args!("imei={imei} port={} bytes={} for_s={}: its bytes are in quarantine", bound.label, turn.bytes.len(), KEEP_OUT_MS / 1000));
+                    facts::say(
+                        Fact::DeviceKeptOut,
+                        format_args!(
+                            "imei={imei} port={} bytes={} for_s={}: its bytes are in quarantine",
+                            bound.label,
+                            turn.bytes.len(),
+                            KEEP_OUT_MS / 1000
+                        ),
+                    );
                     self.notes.leave(Note::Poison {
                         imei,
                         at_us: clock::wall_us(),
                         port: bound.address.port(),
                         bytes: turn.bytes,
-                        reason: format!("while these bytes were read the port's thread stopped: {reason}"),
+                        reason: format!(
+                            "while these bytes were read the port's thread stopped: {reason}"
+                        ),
                     });
                 }
                 log::info!(target: "trackport", "sessions shut down port={} sessions={n_sessions}", bound.label);
@@ -371,8 +422,11 @@ impl Supervisor {
             }
             Role::Directory | Role::Keeper | Role::Control => {}
         }
-        self.workers[place].state =
-            if self.stopping.is_some() { State::Done } else { State::Waiting(now + delay) };
+        self.workers[place].state = if self.stopping.is_some() {
+            State::Done
+        } else {
+            State::Waiting(now + delay)
+        };
     }
 
     fn replace_silent(&mut self, now: Millis) {
@@ -381,13 +435,20 @@ impl Supervisor {
         }
         for place in 0..self.workers.len() {
             let worker = &self.workers[place];
-            if !matches!(worker.state, State::Running | State::Restarting) || !worker.life.is_silent(now) {
+            if !matches!(worker.state, State::Running | State::Restarting)
+                || !worker.life.is_silent(now)
+            {
                 continue;
             }
             let life = Arc::clone(&worker.life);
             let (name, generation, age) = (life.name(), life.generation(), life.age(now));
             life.retire();
-            facts::say(Fact::ThreadSilent, format_args!("name={name:?} generation={generation} silent_ms={age}: a new one takes its place"));
+            facts::say(
+                Fact::ThreadSilent,
+                format_args!(
+                    "name={name:?} generation={generation} silent_ms={age}: a new one takes its place"
+                ),
+            );
             let reason = format!("no heartbeat for {age} ms");
             self.note(&life, "silent", &reason);
             self.zombies.push(worker.retired());
@@ -404,7 +465,10 @@ impl Supervisor {
             if let Err(error) = self.start(&mut worker) {
                 let delay = worker.fail(&error.to_string(), now);
                 worker.state = State::Waiting(now + delay.max(SECOND_MS));
-                facts::say(Fact::ThreadDied, format_args!("name={:?} error={error}: not started", worker.life.name()));
+                facts::say(
+                    Fact::ThreadDied,
+                    format_args!("name={:?} error={error}: not started", worker.life.name()),
+                );
             }
             self.workers.push(worker);
             let last = self.workers.len() - 1;
@@ -415,9 +479,19 @@ impl Supervisor {
 
     /// Restarts threads one after the other: the next when the last one runs and beats again.
     fn roll(&mut self, now: Millis) {
-        let Some(name) = self.restarts.last().cloned() else { return };
-        let busy = self.workers.iter().any(|worker| !matches!(worker.state, State::Running));
-        if busy || self.workers.iter().any(|worker| worker.life.age(now) > SECOND_MS * 2) {
+        let Some(name) = self.restarts.last().cloned() else {
+            return;
+        };
+        let busy = self
+            .workers
+            .iter()
+            .any(|worker| !matches!(worker.state, State::Running));
+        if busy
+            || self
+                .workers
+                .iter()
+                .any(|worker| worker.life.age(now) > SECOND_MS * 2)
+        {
             return;
         }
         self.restarts.pop();
@@ -426,7 +500,11 @@ impl Supervisor {
 
     /// Asks a thread to end, for its next generation to start. False when there is none of that name.
     fn restart(&mut self, name: &str) -> bool {
-        let Some(worker) = self.workers.iter_mut().find(|worker| worker.life.name() == name) else {
+        let Some(worker) = self
+            .workers
+            .iter_mut()
+            .find(|worker| worker.life.name() == name)
+        else {
             return false;
         };
         if worker.state == State::Running {
@@ -443,8 +521,15 @@ impl Supervisor {
             Request::Stop => self.begin_stop(),
             Request::Reload if self.stopping.is_none() => self.reload(),
             Request::RestartThreads if self.stopping.is_none() => {
-                self.restarts = self.workers.iter().map(|worker| worker.life.name().to_owned()).collect();
-                facts::say(Fact::Daemon, format_args!("restarting threads={}", self.restarts.len()));
+                self.restarts = self
+                    .workers
+                    .iter()
+                    .map(|worker| worker.life.name().to_owned())
+                    .collect();
+                facts::say(
+                    Fact::Daemon,
+                    format_args!("restarting threads={}", self.restarts.len()),
+                );
             }
             Request::LogState => self.log_state(),
             Request::Reload | Request::RestartThreads => {}
@@ -469,7 +554,10 @@ impl Supervisor {
         systemd::stopping("stopping");
         facts::say(Fact::Daemon, format_args!("stopping within={stop:?}"));
         self.restarts.clear();
-        self.stopping = Some(Stopping { deadline: clock::now() + clock::millis(stop), stage: Stage::Ports });
+        self.stopping = Some(Stopping {
+            deadline: clock::now() + clock::millis(stop),
+            stage: Stage::Ports,
+        });
         let finish = stop.saturating_sub(STOP_RESERVE).max(stop / 2);
         for worker in &mut self.workers {
             if let Role::Port(_) = worker.role {
@@ -487,7 +575,9 @@ impl Supervisor {
         let is_writer = |worker: &Worker| matches!(worker.role, Role::Writer(_));
         let ports_left = self.workers.iter().any(is_port);
         let writers_left = self.workers.iter().any(is_writer);
-        let Some(stopping) = &mut self.stopping else { return false };
+        let Some(stopping) = &mut self.stopping else {
+            return false;
+        };
         let left = Duration::from_millis(stopping.deadline.saturating_sub(now));
         match stopping.stage {
             Stage::Ports if !ports_left => {
@@ -509,12 +599,22 @@ impl Supervisor {
                 .hub
                 .ports()
                 .iter()
-                .map(|port| port.counts.packets_acked.load(std::sync::atomic::Ordering::Relaxed))
+                .map(|port| {
+                    port.counts
+                        .packets_acked
+                        .load(std::sync::atomic::Ordering::Relaxed)
+                })
                 .sum();
             let queued: usize = self.writer_queues.iter().map(Receiver::len).sum();
             let (threads, zombies) = (self.workers.len(), self.zombies.len());
             facts::flush(Millis::MAX);
-            facts::say(Fact::Daemon, format_args!("stopped packets_acked={acked} packets_unacked={queued} threads_left={} ", threads + zombies));
+            facts::say(
+                Fact::Daemon,
+                format_args!(
+                    "stopped packets_acked={acked} packets_unacked={queued} threads_left={} ",
+                    threads + zombies
+                ),
+            );
             return true;
         }
         false
@@ -531,7 +631,12 @@ impl Supervisor {
     }
 
     fn publish(&self) {
-        let threads = self.workers.iter().chain(&self.zombies).map(Worker::report).collect();
+        let threads = self
+            .workers
+            .iter()
+            .chain(&self.zombies)
+            .map(Worker::report)
+            .collect();
         let unbound = self.unbound.iter().map(Unbound::report).collect();
         self.hub.publish(self.bound_ports(), threads, unbound);
     }
@@ -542,9 +647,16 @@ impl Supervisor {
         let sessions: usize = ports.iter().map(|port| port.n_sessions()).sum();
         let troubles = control::server::troubles(&self.hub);
         let trouble = troubles.first().map_or_else(String::new, |first| {
-            format!("; degraded: {first}{}", if troubles.len() > 1 { ", …" } else { "" })
+            format!(
+                "; degraded: {first}{}",
+                if troubles.len() > 1 { ", …" } else { "" }
+            )
         });
-        format!("{} ports, {sessions} sessions, {} devices{trouble}", ports.len(), self.hub.fleet.len())
+        format!(
+            "{} ports, {sessions} sessions, {} devices{trouble}",
+            ports.len(),
+            self.hub.fleet.len()
+        )
     }
 
     fn log_state(&self) {
@@ -552,7 +664,10 @@ impl Supervisor {
         let status = control::server::status(&self.hub);
         facts::say(Fact::State, format_args!("{}", self.status_line()));
         let (used, limit, receive) = (status.queue_bytes, status.queue_limit, status.receive_bytes);
-        facts::say(Fact::State, format_args!("queue bytes={used} limit={limit} receive_bytes={receive}"));
+        facts::say(
+            Fact::State,
+            format_args!("queue bytes={used} limit={limit} receive_bytes={receive}"),
+        );
         for thread in &status.threads {
             log::info!(target: "trackport", "state thread={:?} generation={} state={} beat_age_ms={} failures={} last_failure={:?}", thread.name, thread.generation, thread.state, thread.beat_age_ms, thread.failures, thread.last_failure);
         }

@@ -28,8 +28,14 @@ pub(super) struct Unbound {
 
 impl Unbound {
     pub(super) fn report(&self) -> UnboundReport {
-        let listen = self.address.as_ref().map_or_else(|| self.conf.listen.to_string(), bind::label);
-        UnboundReport { listen, reason: self.reason.clone() }
+        let listen = self
+            .address
+            .as_ref()
+            .map_or_else(|| self.conf.listen.to_string(), bind::label);
+        UnboundReport {
+            listen,
+            reason: self.reason.clone(),
+        }
     }
 }
 
@@ -64,17 +70,29 @@ impl Supervisor {
             match result {
                 Ok(bound) => {
                     if let Some(warning) = &bound.warning {
-                        facts::say(Fact::PortPartly, format_args!("port={} {warning}", bind::label(&bound.address)));
+                        facts::say(
+                            Fact::PortPartly,
+                            format_args!("port={} {warning}", bind::label(&bound.address)),
+                        );
                     }
-                    facts::say(Fact::PortBound, format_args!("port={}", bind::label(&bound.address)));
+                    facts::say(
+                        Fact::PortBound,
+                        format_args!("port={}", bind::label(&bound.address)),
+                    );
                     let port = Arc::new(Port::new(conf.clone(), bound.address, bound.listener));
                     if let Err(error) = self.hire(Role::Port(port)) {
-                        facts::say(Fact::ThreadDied, format_args!("port={} error={error}: no thread", conf.listen));
+                        facts::say(
+                            Fact::ThreadDied,
+                            format_args!("port={} error={error}: no thread", conf.listen),
+                        );
                         self.keep_trying(conf, Some(bound.address), &error.to_string());
                     }
                 }
                 Err(error) => {
-                    facts::say(Fact::PortNotBound, format_args!("port={} error={error}: tried again", conf.listen));
+                    facts::say(
+                        Fact::PortNotBound,
+                        format_args!("port={} error={error}: tried again", conf.listen),
+                    );
                     self.keep_trying(conf, error.address(), &error.to_string());
                 }
             }
@@ -85,7 +103,13 @@ impl Supervisor {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
         let retry_at = clock::now() + clock::millis(backoff.next());
         let (conf, reason) = (conf.clone(), reason.to_owned());
-        self.unbound.push(Unbound { conf, address, reason, backoff, retry_at });
+        self.unbound.push(Unbound {
+            conf,
+            address,
+            reason,
+            backoff,
+            retry_at,
+        });
     }
 
     pub(super) fn retry_unbound(&mut self, now: Millis) {
@@ -116,7 +140,10 @@ impl Supervisor {
                 for complaint in &errors.0 {
                     facts::say(Fact::ConfBad, format_args!("{complaint}"));
                 }
-                facts::say(Fact::ConfBad, format_args!("mistakes={}: nothing was changed", errors.0.len()));
+                facts::say(
+                    Fact::ConfBad,
+                    format_args!("mistakes={}: nothing was changed", errors.0.len()),
+                );
             }
         }
         self.publish();
@@ -128,7 +155,10 @@ impl Supervisor {
             facts::say(Fact::ConfOdd, format_args!("{warning}"));
         }
         for key in self.conf.needs_restart(&conf) {
-            facts::say(Fact::ConfNeedsRestart, format_args!("key={key}: systemctl restart trackport"));
+            facts::say(
+                Fact::ConfNeedsRestart,
+                format_args!("key={key}: systemctl restart trackport"),
+            );
         }
         let changes = self.conf.port_changes(&conf);
         // What waits to be bound by the old conf is judged anew by the new one.
@@ -137,13 +167,21 @@ impl Supervisor {
             self.bind(port);
         }
         for unbound in waiting {
-            let still = conf.ports.iter().find(|port| port.listen == unbound.conf.listen);
+            let still = conf
+                .ports
+                .iter()
+                .find(|port| port.listen == unbound.conf.listen);
             if let Some(port) = still {
-                self.unbound.push(Unbound { conf: port.clone(), ..unbound });
+                self.unbound.push(Unbound {
+                    conf: port.clone(),
+                    ..unbound
+                });
             }
         }
         for worker in &mut self.workers {
-            let Role::Port(bound) = &worker.role else { continue };
+            let Role::Port(bound) = &worker.role else {
+                continue;
+            };
             let listen = &bound.conf.listen;
             if changes.removed.contains(listen) {
                 facts::say(Fact::PortRemoved, format_args!("port={}", bound.label));
@@ -156,7 +194,10 @@ impl Supervisor {
             } else if let Some(port) = changes.changed.iter().find(|port| port.listen == *listen) {
                 match bound.with_conf(port.clone()) {
                     Ok(port) => {
-                        facts::say(Fact::ConfReloaded, format_args!("port={} changed: its sessions begin anew", bound.label));
+                        facts::say(
+                            Fact::ConfReloaded,
+                            format_args!("port={} changed: its sessions begin anew", bound.label),
+                        );
                         worker.role = Role::Port(Arc::new(port));
                         if worker.state == State::Running {
                             worker.state = State::Restarting;
@@ -164,13 +205,23 @@ impl Supervisor {
                         }
                     }
                     Err(error) => {
-                        facts::say(Fact::ConfNeedsRestart, format_args!("port={} error={error}", bound.label));
+                        facts::say(
+                            Fact::ConfNeedsRestart,
+                            format_args!("port={} error={error}", bound.label),
+                        );
                     }
                 }
             }
         }
-        let (added, removed, changed) = (changes.added.len(), changes.removed.len(), changes.changed.len());
-        facts::say(Fact::ConfReloaded, format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"));
+        let (added, removed, changed) = (
+            changes.added.len(),
+            changes.removed.len(),
+            changes.changed.len(),
+        );
+        facts::say(
+            Fact::ConfReloaded,
+            format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"),
+        );
         // Keys that need a restart stay as they were, so that the next reload names them again.
         self.conf.ports = conf.ports;
         self.conf.devices.accept = conf.devices.accept;

@@ -51,7 +51,13 @@ impl Watchdog {
             return;
         }
         if now - self.fed_at > period / 2 {
-            facts::say(Fact::WatchdogStarved, format_args!("for_ms={}: no probe comes through a port and a writer", now - self.fed_at));
+            facts::say(
+                Fact::WatchdogStarved,
+                format_args!(
+                    "for_ms={}: no probe comes through a port and a writer",
+                    now - self.fed_at
+                ),
+            );
         }
         if let Some(port) = hub.ports().first() {
             port.send(PortMessage::Probe(self.probes.0.clone()));
@@ -63,8 +69,16 @@ impl Watchdog {
 /// is being replaced just now.
 fn is_excused(now: Millis, hub: &Hub) -> bool {
     let threads = hub.threads();
-    let all_live = threads.iter().filter(|thread| thread.state != "retired").all(|thread| !thread.life.is_silent(now));
-    let database_away = hub.writers.iter().any(|writer| writer.state.link() != Link::Up);
-    let replacing = threads.iter().any(|thread| matches!(thread.state, "waiting" | "restarting"));
+    let all_live = threads
+        .iter()
+        .filter(|thread| thread.state != "retired")
+        .all(|thread| !thread.life.is_silent(now));
+    let database_away = hub
+        .writers
+        .iter()
+        .any(|writer| writer.state.link() != Link::Up);
+    let replacing = threads
+        .iter()
+        .any(|thread| matches!(thread.state, "waiting" | "restarting"));
     all_live && (database_away || replacing || hub.ports().is_empty())
 }

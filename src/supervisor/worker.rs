@@ -108,7 +108,10 @@ impl Worker {
 
     /// The present life as a retired one.
     pub(super) fn retired(&self) -> Worker {
-        Worker { state: State::Retired, ..self.clone() }
+        Worker {
+            state: State::Retired,
+            ..self.clone()
+        }
     }
 
     pub(super) fn report(&self) -> ThreadReport {
