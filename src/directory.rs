@@ -18,8 +18,9 @@ use crate::facts::{self, Fact};
 use crate::fleet::Device;
 use crate::hub::Hub;
 use crate::imei::Imei;
-use crate::intake::{CloseReason, DirectoryMessage, PortMessage, SessionRef};
+use crate::intake::DirectoryMessage;
 use crate::life::Life;
+use crate::mailbox::{CloseReason, PortMessage, SessionRef};
 use crate::store::connect::connect;
 use crate::store::device::DeviceState;
 use crate::store::directory::{self as table, DEVICE_CHANNEL, KnownDevice};
@@ -77,10 +78,7 @@ pub fn run(life: &Life, around: &Surroundings) {
             Ok(()) => backoff.reset(),
             Err(error) => {
                 directory.client = None;
-                facts::say(
-                    Fact::DatabaseAway,
-                    format_args!("thread={} error={error}", life.name()),
-                );
+                facts::say(Fact::DatabaseAway, format_args!("error={error}"));
                 life.sleep(backoff.next());
             }
         }

@@ -257,12 +257,12 @@ mod tests {
         let mut lines = Vec::new();
         for i in 0..1000 {
             say_at(Fact::CommandFrame, WINDOW_MS * 10 + i, |line| {
-                lines.push(line.to_owned())
+                lines.push(line.to_owned());
             });
         }
         assert_eq!(lines.len(), LINES_MAX as usize);
         say_at(Fact::CommandFrame, WINDOW_MS * 12, |line| {
-            lines.push(line.to_owned())
+            lines.push(line.to_owned());
         });
         assert_eq!(lines.last().map(String::as_str), Some(" (and 980 more)"));
         assert_eq!(total(Fact::CommandFrame), 1001);

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::Millis;
 use crate::imei::Imei;
-use crate::intake::SessionRef;
+use crate::mailbox::SessionRef;
 use crate::store::device::DeviceState;
 use crate::store::directory::KnownDevice;
 use crate::store::typed::TypedColumns;

@@ -9,9 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::fleet::Fleet;
-use crate::intake::{PortMessage, Room, WriterMessage};
+use crate::intake::WriterMessage;
 use crate::life::Life;
+use crate::mailbox::PortMessage;
 use crate::port::Port;
+use crate::room::Room;
 use crate::writer::WriterState;
 
 /// What one thread is doing.

@@ -85,10 +85,7 @@ pub fn run(life: &Life, around: &Surroundings) {
                     ErrorClass::Person => Fact::DatabaseRefuses,
                     _ => Fact::KeeperFailed,
                 };
-                facts::say(
-                    fact,
-                    format_args!("thread={} error={error} retry_in={pause:?}", life.name()),
-                );
+                facts::say(fact, format_args!("error={error} retry_in={pause:?}"));
                 life.sleep(pause);
             }
         }

@@ -14,7 +14,11 @@ pub fn init() {
     let mut builder = env_logger::Builder::from_env(filter);
     builder.format(move |out, record| {
         let thread = std::thread::current();
-        let thread = thread.name().unwrap_or("-");
+        let thread = match thread.name() {
+            Some("main") => "supervisor",
+            Some(name) => name,
+            None => "-",
+        };
         // One fact is one line, whatever somebody else's bytes put into it.
         let text = record.args().to_string().replace(['\n', '\r'], " ");
         if for_journal {

@@ -18,8 +18,8 @@ use crate::clock;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
-use crate::intake::CloseReason;
 use crate::life::Life;
+use crate::mailbox::CloseReason;
 use crate::writer::Link;
 
 /// How long one question may take to arrive and its answer to leave.

@@ -7,7 +7,8 @@ use super::slot::{Pending, Phase};
 use super::thread::{Thread, text};
 use crate::clock;
 use crate::facts::{self, Fact};
-use crate::intake::{Content, Delivery, Outcome, Passed, SessionId, Ticket, WriterMessage};
+use crate::intake::{Content, Delivery, Ticket, WriterMessage};
+use crate::mailbox::{Outcome, Passed, SessionId};
 use crate::notes::Note;
 use crate::protocol::teltonika::PacketError;
 use crossbeam_channel::{Sender, TrySendError};
@@ -175,7 +176,7 @@ impl Thread {
         }
     }
 
-    fn port_share(&self) -> std::sync::Arc<crate::intake::Share> {
+    fn port_share(&self) -> std::sync::Arc<crate::room::Share> {
         std::sync::Arc::clone(&self.port.share)
     }
 

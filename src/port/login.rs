@@ -12,7 +12,8 @@ use crate::conf::Accept;
 use crate::facts::{self, Fact};
 use crate::fleet::{Device, TakeOver};
 use crate::imei::Imei;
-use crate::intake::{CloseReason, DirectoryMessage, SessionId};
+use crate::intake::DirectoryMessage;
+use crate::mailbox::{CloseReason, SessionId};
 use crate::notes::Note;
 use crate::store::device::DeviceState;
 

@@ -22,11 +22,10 @@ use mio::net::TcpStream;
 use crate::conf::{Limits, PortConf, Timeouts};
 use crate::fleet::Fleet;
 use crate::imei::Imei;
-use crate::intake::{
-    CloseReason, DirectoryMessage, Inbox, PortMessage, Room, SessionId, SessionRef, Share,
-    WriterMessage,
-};
+use crate::intake::{DirectoryMessage, WriterMessage};
+use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Notes;
+use crate::room::{Room, Share};
 
 /// What every port thread needs from the rest of the process.
 #[derive(Clone)]

@@ -12,7 +12,8 @@ use mio::net::TcpStream;
 use crate::clock::Millis;
 use crate::fleet::Device;
 use crate::imei::Imei;
-use crate::intake::{Content, SessionId};
+use crate::intake::Content;
+use crate::mailbox::SessionId;
 use crate::protocol::teltonika::session::Session;
 
 /// What a connection waits for.

@@ -22,8 +22,8 @@ use super::timers::Timers;
 use super::{Port, SessionEntry, Surroundings, lock};
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
-use crate::intake::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::life::Life;
+use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Note;
 use crate::protocol::teltonika::session::{self, Expired, LOGIN_REFUSED, Output, Session};
 

@@ -26,10 +26,12 @@ use crate::control;
 use crate::directory;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub, WriterSeat};
-use crate::intake::{DirectoryMessage, PortMessage, Room, WriterMessage};
+use crate::intake::{DirectoryMessage, WriterMessage};
 use crate::keeper;
+use crate::mailbox::PortMessage;
 use crate::notes::{Note, Notes};
 use crate::port;
+use crate::room::Room;
 use crate::writer::{self, WriterState};
 
 use ports::Unbound;

@@ -11,7 +11,7 @@ use super::systemd;
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
 use crate::hub::Hub;
-use crate::intake::{Passed, PortMessage};
+use crate::mailbox::{Passed, PortMessage};
 use crate::writer::Link;
 
 /// The watchdog's feeder.

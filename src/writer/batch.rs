@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use crate::intake::{Delivery, Passed, WriterMessage};
+use crate::intake::{Delivery, WriterMessage};
+use crate::mailbox::Passed;
 
 /// Bytes of packets in one batch at most.
 const BATCH_BYTES_MAX: usize = 32 << 20;

@@ -20,9 +20,11 @@ use crate::backoff::Backoff;
 use crate::clock;
 use crate::conf::{Database, Timeouts};
 use crate::facts::{self, Fact};
-use crate::intake::{Content, Delivery, Outcome, Room, WriterMessage};
+use crate::intake::{Content, Delivery, WriterMessage};
 use crate::life::Life;
+use crate::mailbox::Outcome;
 use crate::notes::{Note, Notes};
+use crate::room::Room;
 use crate::store::connect::{backend_pid, connect, end_backend};
 use crate::store::error::{ErrorClass, StoreError};
 use crate::store::insert::Inserter;
@@ -146,10 +148,7 @@ impl Writer<'_> {
                         break;
                     }
                     Err(Failed::Split | Failed::Known) => {
-                        facts::say(
-                            Fact::BatchSplit,
-                            format_args!("thread={} packets={}", self.life.name(), part.len()),
-                        );
+                        facts::say(Fact::BatchSplit, format_args!("packets={}", part.len()));
                         let second = part.split_off(part.len() / 2);
                         parts.push((second, all_staged));
                         parts.push((part, all_staged));
@@ -160,10 +159,7 @@ impl Writer<'_> {
                             part.len() + parts.iter().map(|(part, _)| part.len()).sum::<usize>();
                         facts::say(
                             Fact::DeliveriesDropped,
-                            format_args!(
-                                "thread={} packets={packets}: their devices send them again",
-                                self.life.name()
-                            ),
+                            format_args!("packets={packets}: their devices send them again"),
                         );
                         return;
                     }
@@ -318,10 +314,7 @@ impl Writer<'_> {
                 }
                 Err(error) => match error.class() {
                     ErrorClass::Staging => {
-                        facts::say(
-                            Fact::BatchRestaged,
-                            format_args!("thread={}", self.life.name()),
-                        );
+                        facts::say(Fact::BatchRestaged, format_args!(""));
                         self.around.state.set_error(&error.to_string());
                         return Err(Failed::Known);
                     }
@@ -350,10 +343,7 @@ impl Writer<'_> {
         }
         match self.connect() {
             Ok(inserter) => {
-                facts::say(
-                    Fact::DatabaseUp,
-                    format_args!("thread={}", self.life.name()),
-                );
+                facts::say(Fact::DatabaseUp, format_args!(""));
                 self.inserter = Some(inserter);
                 self.link_up();
             }
@@ -370,10 +360,7 @@ impl Writer<'_> {
         // Whatever an earlier generation still does in the database has to end first.
         for pid in around.state.old_backends() {
             let ended = end_backend(&mut client, pid, BACKEND_END)?;
-            facts::say(
-                Fact::BackendEnded,
-                format_args!("thread={} pid={pid} gone={ended}", self.life.name()),
-            );
+            facts::say(Fact::BackendEnded, format_args!("pid={pid} gone={ended}"));
             around.state.forget_backend(pid);
             self.life.beat();
         }
@@ -394,10 +381,7 @@ impl Writer<'_> {
         self.around.state.set_link(Link::Away);
         facts::say(
             Fact::DatabaseAway,
-            format_args!(
-                "thread={} error={error} retry_in={pause:?}: no acks until it answers",
-                self.life.name()
-            ),
+            format_args!("error={error} retry_in={pause:?}: no acks until it answers"),
         );
         self.life.sleep(pause);
     }
@@ -409,10 +393,7 @@ impl Writer<'_> {
         self.around.state.set_link(Link::Refuses);
         facts::say(
             Fact::DatabaseRefuses,
-            format_args!(
-                "thread={} error={error} retry_in={pause:?}: no acks until somebody has mended it",
-                self.life.name()
-            ),
+            format_args!("error={error} retry_in={pause:?}: no acks until somebody has mended it"),
         );
         self.life.sleep(pause);
     }
