@@ -154,6 +154,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
     match command {
+        Command::Run(args) => run::run(args, conf),
         Command::Check(args) => check::run(args, conf),
         other => anyhow::bail!("{other:?} is not part of this build"),
     }

@@ -19,14 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
 
-use crate::conf::{Accept, Limits, PortConf, Timeouts};
+use crate::conf::{Limits, PortConf, Timeouts};
 use crate::fleet::Fleet;
 use crate::imei::Imei;
-use crate::intake::{
-    CloseReason, DirectoryMessage, Inbox, PortMessage, Room, SessionId, SessionRef, Share,
-    WriterMessage,
-};
+use crate::intake::{DirectoryMessage, WriterMessage};
+use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Notes;
+use crate::room::{Room, Share};
 
 /// What every port thread needs from the rest of the process.
 #[derive(Clone)]
@@ -47,8 +46,11 @@ pub struct Surroundings {
     pub timeouts: Timeouts,
     /// `[limits]`
     pub limits: Limits,
-    /// `[devices] accept`
-    pub accept: Accept,
+}
+
+/// The name of the thread that serves the port with this label.
+pub fn thread_name(label: &str) -> String {
+    format!("port {label}")
 }
 
 /// One bound port.
@@ -57,7 +59,7 @@ pub struct Port {
     pub address: SocketAddr,
     /// The address as people write it; names the thread too.
     pub label: String,
-    /// What the conf says of it.
+    /// What the conf says of it, `accept` filled in from `[devices]`.
     pub conf: PortConf,
     /// Counters for people.
     pub counts: Counts,
@@ -165,7 +167,15 @@ impl Port {
     pub fn sessions(&self) -> Vec<(SessionId, SessionEntry)> {
         lock(&self.sessions)
             .iter()
-            .map(|(&slot, entry)| (SessionId { slot, serial: entry.serial }, entry.clone()))
+            .map(|(&slot, entry)| {
+                (
+                    SessionId {
+                        slot,
+                        serial: entry.serial,
+                    },
+                    entry.clone(),
+                )
+            })
             .collect()
     }
 
@@ -196,7 +206,11 @@ impl Port {
 
     fn count_ack(&self, n_records: u8, at_us: i64) {
         self.counts.packets_acked.fetch_add(1, Ordering::Relaxed);
-        self.counts.records_acked.fetch_add(u64::from(n_records), Ordering::Relaxed);
-        self.counts.last_ack_us.store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
+        self.counts
+            .records_acked
+            .fetch_add(u64::from(n_records), Ordering::Relaxed);
+        self.counts
+            .last_ack_us
+            .store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
     }
 }

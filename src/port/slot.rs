@@ -12,7 +12,8 @@ use mio::net::TcpStream;
 use crate::clock::Millis;
 use crate::fleet::Device;
 use crate::imei::Imei;
-use crate::intake::{Content, SessionId};
+use crate::intake::Content;
+use crate::mailbox::SessionId;
 use crate::protocol::teltonika::session::Session;
 
 /// What a connection waits for.
@@ -145,8 +146,13 @@ impl Slot {
 
     /// Sends an answer, keeping what the socket does not take.
     pub(super) fn send(&mut self, answer: &[u8]) -> std::io::Result<()> {
-        let sent = if self.outgoing.is_empty() { self.write(answer)? } else { 0 };
-        self.outgoing.extend_from_slice(answer.get(sent..).unwrap_or_default());
+        let sent = if self.outgoing.is_empty() {
+            self.write(answer)?
+        } else {
+            0
+        };
+        self.outgoing
+            .extend_from_slice(answer.get(sent..).unwrap_or_default());
         Ok(())
     }
 

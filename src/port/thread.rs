@@ -22,10 +22,10 @@ use super::timers::Timers;
 use super::{Port, SessionEntry, Surroundings, lock};
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
-use crate::intake::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::life::Life;
+use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Note;
-use crate::protocol::teltonika::session::{self, Expired, Output, Session};
+use crate::protocol::teltonika::session::{self, Expired, LOGIN_REFUSED, Output, Session};
 
 const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -87,7 +87,8 @@ impl Thread {
         let poll = Poll::new()?;
         let (inbox, messages) = Inbox::new(Waker::new(poll.registry(), WAKER)?);
         let mut listener = TcpListener::from_std(port.listener.try_clone()?);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
         *lock(&port.inbox) = Some(Arc::clone(&inbox));
         let timeouts = session::Timeouts {
             login_ms: clock::millis(around.timeouts.login),
@@ -160,7 +161,9 @@ impl Thread {
     }
 
     fn note_readiness(&mut self, index: usize, event: &Event) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         if event.is_read_closed() || event.is_error() {
             slot.read_closed = true;
         }
@@ -181,11 +184,16 @@ impl Thread {
     fn hear(&mut self) {
         self.inbox.reading();
         for _ in 0..MESSAGES_PER_TURN {
-            let Ok(message) = self.messages.try_recv() else { return };
+            let Ok(message) = self.messages.try_recv() else {
+                return;
+            };
             match message {
                 PortMessage::Receipt { session, outcome } => self.handle_receipt(session, outcome),
-                PortMessage::Registered { session, device } => {
-                    self.handle_registered(session, device);
+                PortMessage::Registered {
+                    session,
+                    is_registered,
+                } => {
+                    self.handle_registered(session, is_registered);
                 }
                 PortMessage::Close { session, why } => self.close_asked(session, why),
                 PortMessage::Adopt(stream, peer) => {
@@ -210,7 +218,10 @@ impl Thread {
 
     /// The way to a session of this thread.
     pub(super) fn session_ref(&self, session: SessionId) -> SessionRef {
-        SessionRef { inbox: Arc::clone(&self.inbox), session }
+        SessionRef {
+            inbox: Arc::clone(&self.inbox),
+            session,
+        }
     }
 
     fn accept(&mut self) {
@@ -239,7 +250,10 @@ impl Thread {
                         _ => Fact::AcceptFailed,
                     };
                     let port = &self.port.label;
-                    facts::say(fact, format_args!("port={port} sessions={} error={error}", self.slots.len()));
+                    facts::say(
+                        fact,
+                        format_args!("port={port} sessions={} error={error}", self.slots.len()),
+                    );
                     self.accept_again_at = clock::now() + ACCEPT_REST_MS;
                     return;
                 }
@@ -260,11 +274,20 @@ impl Thread {
         let address = peer.ip().to_canonical();
         if !port.conf.allow.is_empty() && !port.conf.allow.iter().any(|net| net.contains(&address))
         {
-            facts::say(Fact::AddressNotAllowed, format_args!("port={label} peer={peer}: add its network to the port's `allow`"));
+            facts::say(
+                Fact::AddressNotAllowed,
+                format_args!("port={label} peer={peer}: add its network to the port's `allow`"),
+            );
             return;
         }
         if self.slots.len() >= self.around.limits.sessions_per_port {
-            facts::say(Fact::PortFull, format_args!("port={label} peer={peer} sessions={}: raise [limits] sessions_per_port", self.slots.len()));
+            facts::say(
+                Fact::PortFull,
+                format_args!(
+                    "port={label} peer={peer} sessions={}: raise [limits] sessions_per_port",
+                    self.slots.len()
+                ),
+            );
             return;
         }
         // Acks are four bytes that a device waits for.
@@ -273,21 +296,36 @@ impl Thread {
         let index = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) =
-            self.poll.registry().register(&mut stream, Token(index + FIRST_SLOT), interest)
+            self.poll
+                .registry()
+                .register(&mut stream, Token(index + FIRST_SLOT), interest)
         {
-            facts::say(Fact::AcceptFailed, format_args!("port={label} peer={peer} error={error}"));
+            facts::say(
+                Fact::AcceptFailed,
+                format_args!("port={label} peer={peer} error={error}"),
+            );
             return;
         }
         self.next_serial = self.next_serial.wrapping_add(1);
         let stream = Arc::new(stream);
         let session = Session::new(clock::now(), port.conf.device.is_some());
-        let slot = entry.insert(Slot::new(Arc::clone(&stream), peer, self.next_serial, session));
+        let slot = entry.insert(Slot::new(
+            Arc::clone(&stream),
+            peer,
+            self.next_serial,
+            session,
+        ));
         let id = slot.id(index);
         let deadline = slot.session.deadline(&self.timeouts);
         self.timers.plan(id, &mut slot.planned, deadline);
         let connected_at_us = clock::wall_us();
-        let entry =
-            SessionEntry { serial: id.serial, stream, peer, imei: None, connected_at_us };
+        let entry = SessionEntry {
+            serial: id.serial,
+            stream,
+            peer,
+            imei: None,
+            connected_at_us,
+        };
         lock(&port.sessions).insert(id.slot, entry);
         port.counts.connections.fetch_add(1, Ordering::Relaxed);
         facts::say(Fact::Connected, format_args!("port={label} peer={peer}"));
@@ -297,7 +335,9 @@ impl Thread {
     fn take_turns(&mut self) {
         // Only those that stand there now: who comes back waits for the next round, after the new events.
         for _ in 0..self.ready.len() {
-            let Some(session) = self.ready.pop_front() else { return };
+            let Some(session) = self.ready.pop_front() else {
+                return;
+            };
             if let Some((index, _)) = self.find(session) {
                 self.turn(index);
             }
@@ -317,7 +357,9 @@ impl Thread {
         // What is held was looked at already, unless something before it has been answered meanwhile.
         let mut fresh = true;
         loop {
-            let Some(slot) = self.slots.get_mut(index) else { return };
+            let Some(slot) = self.slots.get_mut(index) else {
+                return;
+            };
             match slot.phase {
                 Phase::Open => {}
                 Phase::Closing(_) => return self.discard(index, scratch),
@@ -348,7 +390,9 @@ impl Thread {
                 self.hold(index, &scratch[consumed..filled]);
             }
             fresh = false;
-            let Some(slot) = self.slots.get_mut(index) else { return };
+            let Some(slot) = self.slots.get_mut(index) else {
+                return;
+            };
             if slot.at_end && matches!(slot.phase, Phase::Open) {
                 return self.close(index, "closed by the device");
             }
@@ -368,7 +412,9 @@ impl Thread {
         let packet_max = self.around.limits.packet;
         let mut taken = 0;
         loop {
-            let Some(slot) = self.slots.get_mut(index) else { return taken };
+            let Some(slot) = self.slots.get_mut(index) else {
+                return taken;
+            };
             if !matches!(slot.phase, Phase::Open) || !slot.session.wants_bytes() {
                 return taken;
             }
@@ -381,29 +427,46 @@ impl Thread {
                 Output::Login(imei) => self.log_in(index, imei),
                 Output::BadLogin(error) => {
                     let (port, peer) = (&self.port.label, slot.peer);
-                    facts::say(Fact::LoginRefused, format_args!("port={port} peer={peer} imei=- error={error}"));
-                    let answer = slot.session.login_refused();
-                    self.answer_and_close(index, &answer, "login refused");
+                    facts::say(
+                        Fact::LoginRefused,
+                        format_args!("port={port} peer={peer} imei=- error={error}"),
+                    );
+                    self.answer_and_close(index, &LOGIN_REFUSED, "login refused");
                 }
                 Output::Packet(packet) => {
                     fail::fail_point!("port-packet");
                     self.take_packet(index, packet.n_records, packet.frame, taken < input.len());
                 }
-                Output::Broken { frame, error, declared } => {
+                Output::Broken {
+                    frame,
+                    error,
+                    declared,
+                } => {
                     self.take_broken(index, frame, error, declared);
                 }
                 Output::Command { codec_id } => {
                     let (port, imei) = (&self.port.label, text(slot.imei()));
-                    facts::say(Fact::CommandFrame, format_args!("port={port} imei={imei} codec={codec_id}"));
+                    facts::say(
+                        Fact::CommandFrame,
+                        format_args!("port={port} imei={imei} codec={codec_id}"),
+                    );
                 }
                 Output::Garbage(error) => {
                     let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
-                    facts::say(Fact::NotTheProtocol, format_args!("port={port} peer={peer} imei={imei} error={error}"));
+                    facts::say(
+                        Fact::NotTheProtocol,
+                        format_args!("port={port} peer={peer} imei={imei} error={error}"),
+                    );
                     self.close(index, "not the protocol");
                 }
                 Output::BeforeLogin => {
                     let (port, peer) = (&self.port.label, slot.peer);
-                    facts::say(Fact::PacketBeforeLogin, format_args!("port={port} peer={peer}: a port with `device` takes packets without a login"));
+                    facts::say(
+                        Fact::PacketBeforeLogin,
+                        format_args!(
+                            "port={port} peer={peer}: a port with `device` takes packets without a login"
+                        ),
+                    );
                     self.close(index, "packet before login");
                 }
             }
@@ -412,7 +475,9 @@ impl Thread {
 
     /// Keeps what was not taken, within the budget of all ports.
     fn hold(&mut self, index: usize, rest: &[u8]) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         let before = slot.held.capacity();
         let began = before == 0 && !rest.is_empty();
         if rest.is_empty() {
@@ -451,12 +516,20 @@ impl Thread {
     /// Closes the session that has held an incomplete packet longest.
     fn shed(&mut self, total: usize) {
         while let Some(session) = self.holding.pop_front() {
-            let Some((index, slot)) = self.find(session) else { continue };
+            let Some((index, slot)) = self.find(session) else {
+                continue;
+            };
             if slot.held.is_empty() || !matches!(slot.phase, Phase::Open) {
                 continue;
             }
-            let (port, peer, imei) = (self.port.label.clone(), slot.peer, text(slot.imei()));
-            facts::say(Fact::ReceiveFull, format_args!("port={port} peer={peer} imei={imei} bytes={total}: raise [limits] receive"));
+            let (peer, imei) = (slot.peer, text(slot.imei()));
+            let port = &self.port.label;
+            facts::say(
+                Fact::ReceiveFull,
+                format_args!(
+                    "port={port} peer={peer} imei={imei} bytes={total}: raise [limits] receive"
+                ),
+            );
             return self.close(index, "receive budget used up");
         }
     }
@@ -465,7 +538,9 @@ impl Thread {
         let now = clock::now();
         while let Some((session, at)) = self.timers.due(now) {
             let timeouts = self.timeouts;
-            let Some((index, slot)) = self.find(session) else { continue };
+            let Some((index, slot)) = self.find(session) else {
+                continue;
+            };
             if slot.planned != at {
                 continue;
             }
@@ -491,12 +566,16 @@ impl Thread {
                     slot.session.deadline(&timeouts)
                 }
             };
-            self.timers.plan(session, &mut slot.planned, next);
+            if let Some(slot) = self.slots.get_mut(index) {
+                self.timers.plan(session, &mut slot.planned, next);
+            }
         }
     }
 
     fn expire(&mut self, index: usize, expired: Expired) {
-        let Some(slot) = self.slots.get(index) else { return };
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
         let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
         let (fact, why) = match expired {
             Expired::Login => (Fact::LoginTimeout, "no login in time"),
@@ -504,12 +583,17 @@ impl Thread {
             Expired::HalfPacket => (Fact::PacketTimeout, "packet not completed in time"),
         };
         let bytes = slot.held.len();
-        facts::say(fact, format_args!("port={port} peer={peer} imei={imei} bytes_received={bytes}"));
+        facts::say(
+            fact,
+            format_args!("port={port} peer={peer} imei={imei} bytes_received={bytes}"),
+        );
         self.close(index, why);
     }
 
     fn close_asked(&mut self, session: SessionId, why: CloseReason) {
-        let Some((index, slot)) = self.find(session) else { return };
+        let Some((index, slot)) = self.find(session) else {
+            return;
+        };
         let imei = text(slot.imei());
         let peer = slot.peer;
         let (fact, why) = match why {
@@ -517,7 +601,10 @@ impl Thread {
             CloseReason::Refused => (Fact::SessionClosed, "device no longer accepted"),
             CloseReason::Asked => (Fact::SessionClosed, "asked over the control socket"),
         };
-        facts::say(fact, format_args!("port={} imei={imei} peer={peer} why={why}", self.port.label));
+        facts::say(
+            fact,
+            format_args!("port={} imei={imei} peer={peer} why={why}", self.port.label),
+        );
         self.close(index, why);
     }
 
@@ -533,7 +620,9 @@ impl Thread {
     /// that an ack on its way is not destroyed by a reset.
     pub(super) fn close(&mut self, index: usize, why: &str) {
         self.part(index, why);
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         if slot.at_end {
             return self.free(index);
         }
@@ -554,7 +643,9 @@ impl Thread {
 
     /// The device leaves and everything held is let go. Idempotent.
     fn part(&mut self, index: usize, why: &str) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         if matches!(slot.phase, Phase::Closing(_)) {
             return;
         }
@@ -567,17 +658,26 @@ impl Thread {
         slot.pending = None;
         let (peer, imei, session) = (slot.peer, text(slot.imei()), slot.id(index));
         let device = slot.device.take();
-        facts::say(Fact::Disconnected, format_args!("port={} peer={peer} imei={imei} why={why}", self.port.label));
-        if let Some(device) = device {
-            device.leave(&self.session_ref(session));
+        facts::say(
+            Fact::Disconnected,
+            format_args!("port={} peer={peer} imei={imei} why={why}", self.port.label),
+        );
+        if let Some(device) = device
+            && device.leave(&self.session_ref(session))
+        {
             let at_us = clock::wall_us();
-            self.around.notes.leave(Note::LoggedOut { device_id: device.id(), at_us });
+            self.around.notes.leave(Note::LoggedOut {
+                device_id: device.id(),
+                at_us,
+            });
         }
     }
 
     /// Reads what still comes on a closed session and forgets it.
     fn discard(&mut self, index: usize, scratch: &mut [u8]) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         match slot.read(scratch) {
             Got::Bytes(_) if slot.readable => {
                 let session = slot.id(index);
@@ -599,7 +699,13 @@ impl Thread {
     fn end(&mut self) {
         let unacked = self.n_in_flight + self.stalled.len();
         if unacked > 0 {
-            facts::say(Fact::DeliveriesDropped, format_args!("port={} packets={unacked}: their devices send them again", self.port.label));
+            facts::say(
+                Fact::DeliveriesDropped,
+                format_args!(
+                    "port={} packets={unacked}: their devices send them again",
+                    self.port.label
+                ),
+            );
         }
         let indices: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
         for index in indices {

@@ -10,6 +10,7 @@ use postgres::Client;
 use postgres::error::SqlState;
 use twox_hash::XxHash3_64;
 
+use super::connect::{SERVER_VERSION_MIN, server_facts};
 use super::dictionary;
 use super::error::StoreError;
 
@@ -100,6 +101,13 @@ pub fn migrate_reporting(
     client: &mut Client,
     report: &mut dyn FnMut(Step),
 ) -> Result<Vec<Applied>, StoreError> {
+    let server = server_facts(client)?;
+    if server.version_num < SERVER_VERSION_MIN {
+        return Err(StoreError::Refused(format!(
+            "PostgreSQL {} is too old: trackport needs 15 or newer",
+            server.version
+        )));
+    }
     report(Step::Lock);
     let row = client.query_one(
         "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), \
@@ -145,9 +153,15 @@ fn migrate_locked(
     client: &mut Client,
     report: &mut dyn FnMut(Step),
 ) -> Result<Vec<Applied>, StoreError> {
+    // Not IF NOT EXISTS: that asks for the right to create also where somebody made the schema already.
+    let exists: bool = client
+        .query_one("SELECT to_regnamespace('trackport') IS NOT NULL", &[])?
+        .get(0);
+    if !exists {
+        client.batch_execute("CREATE SCHEMA trackport")?;
+    }
     client.batch_execute(
-        "CREATE SCHEMA IF NOT EXISTS trackport;
-         CREATE TABLE IF NOT EXISTS trackport.migration (
+        "CREATE TABLE IF NOT EXISTS trackport.migration (
              version integer PRIMARY KEY,
              name text NOT NULL,
              digest text NOT NULL,

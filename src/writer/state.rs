@@ -76,7 +76,10 @@ impl WriterState {
 
     /// What the database said last when it refused something.
     pub fn last_error(&self) -> String {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn schema_is_ready(&self) -> bool {
@@ -98,18 +101,30 @@ impl WriterState {
     }
 
     pub(super) fn old_backends(&self) -> Vec<i32> {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn add_backend(&self, pid: i32) {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(pid);
     }
 
     pub(super) fn forget_backend(&self, pid: i32) {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).retain(|&other| other != pid);
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|&other| other != pid);
     }
 
     pub(super) fn forget_all_backends(&self) {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }

@@ -163,6 +163,8 @@ impl Cluster {
             let _ = Command::new("kill")
                 .arg(format!("-{signal}"))
                 .arg(pid.to_string())
+                // A child may have ended meanwhile.
+                .stderr(Stdio::null())
                 .status();
         }
     }
@@ -172,17 +174,26 @@ impl Cluster {
         self.port
     }
 
+    /// A connection string for database `name` as `user`, by socket.
+    pub fn url(&self, name: &str, user: &str) -> String {
+        format!(
+            "postgresql:///{name}?host={}&port={}&user={user}",
+            self.folder.display(),
+            self.port
+        )
+    }
+
     /// A fresh, empty database.
     pub fn database(&self) -> Database {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut client = connect(&self.url("postgres"));
+        let mut client = connect(&self.url("postgres", "postgres"));
         // From template0, because two tests cannot copy template1 while one of them looks at it.
         client
             .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))
             .expect("a fresh database");
         Database {
-            url: self.url(&name),
+            url: self.url(&name, "postgres"),
         }
     }
 
@@ -192,14 +203,6 @@ impl Cluster {
         let mut client = connect(&database.url);
         store::migrate(&mut client).expect("the schema");
         (database, client)
-    }
-
-    fn url(&self, name: &str) -> String {
-        format!(
-            "postgresql:///{name}?host={}&port={}&user=postgres",
-            self.folder.display(),
-            self.port
-        )
     }
 
     fn data(&self) -> PathBuf {
@@ -252,7 +255,8 @@ impl Database {
     }
 }
 
-fn connect(url: &str) -> Client {
+/// A connection as trackport makes it.
+pub fn connect(url: &str) -> Client {
     let database = conf::Database {
         url: url.to_owned(),
         writers: 1,
