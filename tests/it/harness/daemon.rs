@@ -375,22 +375,24 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let failed = std::thread::panicking();
+        let mut ended = None;
         if let Some(mut child) = self.child.take() {
             kill(child.id(), "TERM");
             let begun = Instant::now();
-            while begun.elapsed() < secs(7) && matches!(child.try_wait(), Ok(None)) {
+            while begun.elapsed() < secs(8) && matches!(child.try_wait(), Ok(None)) {
                 sleep(ms(10));
             }
             // An error means that it has ended.
             let _ = child.kill();
-            let _ = child.wait();
+            ended = child.wait().ok();
         }
-        if failed {
+        if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let from = lines.len().saturating_sub(LOG_LINES);
             eprintln!("--- the daemon's log, {from} lines left out ---\n{}\n---", lines[from..].join("\n"));
+        } else if let Some(status) = ended {
+            assert!(status.success(), "after TERM: {status}\n{}", self.log());
         }
     }
 }
