@@ -19,3 +19,5 @@ mod harness;
 mod schema;
 // Trackers that behave, and those that err, against the running program.
 mod ingest;
+// Whatever else speaks to a tracker port.
+mod bad_input;
