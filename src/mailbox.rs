@@ -39,6 +39,8 @@ pub enum PortMessage {
     WriterGone(usize),
     /// There may be room in the queue again.
     Room,
+    /// Look at what `Life` says: the thread shall end.
+    Stop,
     /// The device list is complete: logins that waited for it can be answered.
     DirectoryLoaded,
     /// The watchdog asks whether a message passes through here and a writer.

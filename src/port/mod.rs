@@ -1,15 +1,18 @@
 //! One tracker port: what its thread, its supervisor and the command line share of it.
 //!
-//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `slot.rs` one connection in it, `login.rs` who is let
-//! in, `handover.rs` the way to the writer and back, `timers.rs` when what runs out. The supervisor owns the listening socket and lends clones, so a replaced thread loses
+//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `slot.rs` one connection in it, `turn.rs` how it is read,
+//! `login.rs` who is let in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what
+//! runs out. The supervisor owns the listening socket and lends clones, so a replaced thread loses
 //! no waiting connection.
 
 pub mod bind;
+mod ending;
 mod handover;
 mod login;
 mod slot;
 pub mod thread;
 mod timers;
+mod turn;
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener};

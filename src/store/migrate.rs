@@ -3,15 +3,14 @@
 //! Invariants: one process migrates at a time (an advisory lock, waited for with a bound); what is applied
 //! is never applied again; an edited migration, or a schema newer than this program, changes nothing.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use postgres::Client;
 use postgres::error::SqlState;
-use twox_hash::XxHash3_64;
 
+use super::avl_id;
 use super::connect::{SERVER_VERSION_MIN, server_facts};
-use super::dictionary;
+use super::digest::digest_of;
 use super::error::StoreError;
 
 /// One numbered file.
@@ -186,7 +185,7 @@ fn migrate_locked(
         });
     }
     report(Step::Dictionary);
-    dictionary::load(client)?;
+    avl_id::load(client)?;
     report(Step::Rights);
     let missing: Option<String> = client
         .query_one("SELECT trackport.grant_read()", &[])?
@@ -274,14 +273,6 @@ pub fn check_schema(client: &mut Client) -> Result<(), StoreError> {
         });
     }
     check_applied(client).map(|_| ())
-}
-
-/// The digest that tells an edited text, written as hex.
-pub(super) fn digest_of(text: &str) -> String {
-    let mut hex = String::with_capacity(16);
-    write!(hex, "{:016x}", XxHash3_64::oneshot(text.as_bytes()))
-        .expect("writing to a String cannot fail");
-    hex
 }
 
 #[cfg(test)]

@@ -31,6 +31,10 @@ pub mod rows;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 
+/// The dictionary as a table.
+mod avl_id;
+/// Whether a text has changed.
+mod digest;
 /// Where the password comes from.
 mod password;
 

@@ -190,7 +190,7 @@ impl Supervisor {
                     State::Waiting(_) => State::Done,
                     _ => State::Running,
                 };
-                worker.life.stop(RESTART_FINISH);
+                worker.stop(RESTART_FINISH);
             } else if let Some(port) = changes.changed.iter().find(|port| port.listen == *listen) {
                 match bound.with_conf(port.clone()) {
                     Ok(port) => {
@@ -198,11 +198,11 @@ impl Supervisor {
                             Fact::ConfReloaded,
                             format_args!("port={} changed: its sessions begin anew", bound.label),
                         );
-                        worker.role = Role::Port(Arc::new(port));
                         if worker.state == State::Running {
                             worker.state = State::Restarting;
-                            worker.life.stop(RESTART_FINISH);
+                            worker.stop(RESTART_FINISH);
                         }
+                        worker.role = Role::Port(Arc::new(port));
                     }
                     Err(error) => {
                         facts::say(

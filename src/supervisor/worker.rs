@@ -8,6 +8,7 @@ use crate::clock::{self, Millis};
 use crate::conf::Timeouts;
 use crate::hub::ThreadReport;
 use crate::life::Life;
+use crate::mailbox::PortMessage;
 use crate::port::{self, Port};
 
 /// What a thread is for.
@@ -97,6 +98,15 @@ impl Worker {
         self.started_at = clock::now();
         self.started_at_us = clock::wall_us();
         Arc::clone(&self.life)
+    }
+
+    /// Asks the present life to end.
+    pub(super) fn stop(&self, within: Duration) {
+        self.life.stop(within);
+        if let Role::Port(bound) = &self.role {
+            // It may be waiting for its sockets.
+            bound.send(PortMessage::Stop);
+        }
     }
 
     /// The present life failed. Returns how long the next one waits.

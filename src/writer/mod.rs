@@ -57,6 +57,8 @@ pub struct Surroundings {
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The same when a person is needed.
 const RETRY_SLOWLY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// How long an idle writer waits before it looks whether it shall end.
+const IDLE: Duration = Duration::from_millis(250);
 /// How long the end of a predecessor's backend is waited for.
 const BACKEND_END: Duration = Duration::from_secs(5);
 
@@ -75,7 +77,7 @@ pub fn run(life: &Life, around: &Surroundings) {
     let mut batch = Batch::new(around.database.batch_records);
     while !life.is_retired() {
         life.beat();
-        batch.gather(&around.queue, life.patience());
+        batch.gather(&around.queue, life.patience().min(IDLE));
         if !batch.is_empty() {
             fail::fail_point!("writer-batch");
             writer.store(batch.take());

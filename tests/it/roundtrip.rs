@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use trackport::imei::Imei;
-use trackport::protocol::teltonika::avl::TIME_MS_MAX;
+use trackport::protocol::teltonika::codec::TIME_MS_MAX;
 use trackport::protocol::teltonika::encode::{
     EncodeError, IoSpec, RecordSpec, frame, login, packet,
 };

@@ -1,7 +1,7 @@
 //! Why a frame is not a packet: for logs, metrics and quarantine.
 
 use super::super::reader::Short;
-use super::avl::TIME_MS_MAX;
+use super::codec::TIME_MS_MAX;
 
 /// Why a frame is not a packet. Offsets count from the preamble, records from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@
 //! bytes ends early where they do, without error.
 
 use super::super::reader::{Reader, Short};
-use super::avl::Codec;
+use super::codec::Codec;
 
 /// The IO section of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! - `crc`: the checksum of a frame.
 //! - `frame`: cuts the stream into pings, logins and frames by their lengths.
+//! - `codec`: the codecs and their widths.
 //! - `avl`: checks an AVL frame (codecs 8, 8 Extended, 16) and walks its records.
 //! - `error`: why a frame is not a packet.
 //! - `io`: the IO elements of a record.
@@ -10,6 +11,7 @@
 //! - `explain`: a stream in words, byte by byte.
 
 pub mod avl;
+pub mod codec;
 pub mod crc;
 pub mod encode;
 pub mod error;
@@ -18,7 +20,8 @@ pub mod frame;
 pub mod io;
 pub mod session;
 
-pub use avl::{Checked, Codec, Packet, Record, Records, check, declared};
+pub use avl::{Checked, Packet, Record, Records, check, declared};
+pub use codec::Codec;
 pub use error::PacketError;
 pub use frame::{Cut, FrameError, cut};
 pub use io::{Elements, Io, IoElement, IoValue};

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use super::super::super::imei::Imei;
 use super::super::hex;
 use super::super::reader::{Reader, Short};
-use super::avl::{Codec, TIME_MS_MAX};
+use super::codec::{Codec, TIME_MS_MAX};
 use super::crc::crc16;
 use super::frame::{LooksLike, PING};
 

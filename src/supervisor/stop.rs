@@ -1,0 +1,99 @@
+//! Stopping in order: ports finish what they handed over, then writers empty their queues, then the rest.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use super::worker::{Role, State, Worker};
+use super::{Supervisor, systemd};
+use crate::clock::{self, Millis};
+use crate::facts::{self, Fact};
+
+/// What is kept of the stop time-out for the threads behind the writers.
+const STOP_RESERVE: Duration = Duration::from_secs(2);
+
+/// How far the stop has come.
+pub(super) struct Stopping {
+    deadline: Millis,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Ports,
+    Writers,
+    Rest,
+}
+
+impl Supervisor {
+    pub(super) fn begin_stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let stop = self.conf.timeouts.stop;
+        systemd::stopping("stopping");
+        facts::say(Fact::Daemon, format_args!("stopping within={stop:?}"));
+        self.restarts.clear();
+        self.stopping = Some(Stopping {
+            deadline: clock::now() + clock::millis(stop),
+            stage: Stage::Ports,
+        });
+        let finish = stop.saturating_sub(STOP_RESERVE).max(stop / 2);
+        for worker in &mut self.workers {
+            if let Role::Port(_) = worker.role {
+                worker.stop(finish);
+            }
+            if let State::Waiting(_) = worker.state {
+                worker.state = State::Done;
+            }
+        }
+    }
+
+    /// Goes on with stopping: ports first, then what waits behind them. True when everything has ended or time is up.
+    pub(super) fn is_stopped(&mut self, now: Millis) -> bool {
+        let is_port = |worker: &Worker| matches!(worker.role, Role::Port(_));
+        let is_writer = |worker: &Worker| matches!(worker.role, Role::Writer(_));
+        let ports_left = self.workers.iter().any(is_port);
+        let writers_left = self.workers.iter().any(is_writer);
+        let Some(stopping) = &mut self.stopping else {
+            return false;
+        };
+        let left = Duration::from_millis(stopping.deadline.saturating_sub(now));
+        match stopping.stage {
+            Stage::Ports if !ports_left => {
+                stopping.stage = Stage::Writers;
+                for worker in self.workers.iter().filter(|worker| is_writer(worker)) {
+                    worker.life.drain(left.saturating_sub(STOP_RESERVE / 2));
+                }
+            }
+            Stage::Writers if !writers_left => {
+                stopping.stage = Stage::Rest;
+                for worker in &self.workers {
+                    worker.life.stop(left);
+                }
+            }
+            _ => {}
+        }
+        if self.workers.is_empty() || left.is_zero() {
+            let acked: u64 = self
+                .hub
+                .ports()
+                .iter()
+                .map(|port| port.counts.packets_acked.load(Ordering::Relaxed))
+                .sum();
+            let queued: usize = self.writer_queues.iter().map(Receiver::len).sum();
+            let (threads, zombies) = (self.workers.len(), self.zombies.len());
+            facts::flush(Millis::MAX);
+            facts::say(
+                Fact::Daemon,
+                format_args!(
+                    "stopped packets_acked={acked} packets_unacked={queued} threads_left={} ",
+                    threads + zombies
+                ),
+            );
+            return true;
+        }
+        false
+    }
+}
