@@ -289,13 +289,18 @@ fn other_protocols_are_called_by_their_name() {
             (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00], "TLS"),
             (b"##,imei:359586015829802,A;", "text"),
         ];
+        let mut stubborn = Vec::new();
         for (bytes, name) in strangers {
             let mut stranger = Device::connect(port);
             stranger.send(bytes);
             stranger.expect_closed(ANSWER);
             daemon.wait_log(secs(1), &["not the protocol", &stranger.address(), name]);
+            stubborn.push(stranger);
         }
         assert_eq!(daemon.count("not the protocol"), 3);
+        // A stranger that does not close its side holds no descriptor and no bytes.
+        eventually(secs(3), "only the good device is left", || daemon.status().ports[0].sessions == 1);
+        eventually(secs(3), "nothing is kept", || daemon.status().receive_bytes == 0);
     });
 }
 

@@ -21,3 +21,5 @@ mod schema;
 mod ingest;
 // Whatever else speaks to a tracker port.
 mod bad_input;
+// The database or trackport itself goes away.
+mod outage;
