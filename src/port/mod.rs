@@ -16,7 +16,7 @@ mod turn;
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
@@ -68,6 +68,8 @@ pub struct Port {
     pub counts: Counts,
     listener: TcpListener,
     share: Arc<Share>,
+    /// One count for all generations: no two sessions of this port are ever taken for each other.
+    next_serial: AtomicU32,
     inbox: Mutex<Option<Arc<Inbox>>>,
     sessions: Mutex<Sessions>,
     turn: Mutex<Turn>,
@@ -129,6 +131,7 @@ impl Port {
             counts: Counts::default(),
             listener,
             share: Arc::default(),
+            next_serial: AtomicU32::new(0),
             inbox: Mutex::default(),
             sessions: Mutex::default(),
             turn: Mutex::default(),

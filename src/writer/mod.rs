@@ -75,12 +75,16 @@ pub fn run(life: &Life, around: &Surroundings) {
         retry_slowly: Backoff::new(RETRY_SLOWLY.0, RETRY_SLOWLY.1),
     };
     let mut batch = Batch::new(around.database.batch_records);
+    // A predecessor may have died in the middle.
+    around.state.set_in_database(false);
     while !life.is_retired() {
         life.beat();
         batch.gather(&around.queue, life.patience().min(IDLE));
         if !batch.is_empty() {
             fail::fail_point!("writer-batch");
+            around.state.set_in_database(true);
             writer.store(batch.take());
+            around.state.set_in_database(false);
             around.room.wake();
         } else if life.is_stopping() {
             break;
