@@ -5,12 +5,14 @@
 
 mod check;
 mod check_database;
+mod database;
 /// `trackport decode`
 pub mod decode;
 /// `trackport device`
 pub mod device;
 /// `trackport migrate`
 pub mod migrate;
+mod models;
 /// `trackport run`
 pub mod run;
 /// `trackport send`
@@ -19,6 +21,7 @@ pub mod send;
 pub mod simulate;
 /// `trackport status`, `session` and `port`
 pub mod status;
+mod text;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -155,6 +158,8 @@ pub fn main() -> ExitCode {
 fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
     match command {
         Command::Check(args) => check::run(args, conf),
+        Command::Migrate(args) => migrate::run(args, conf),
+        Command::Device(command) => device::run(command, conf),
         other => anyhow::bail!("{other:?} is not part of this build"),
     }
 }
