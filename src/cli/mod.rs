@@ -13,6 +13,7 @@ pub mod device;
 /// `trackport migrate`
 pub mod migrate;
 mod models;
+mod network;
 /// `trackport run`
 pub mod run;
 /// `trackport send`
@@ -107,7 +108,11 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   trackport send --imei 356307042441013 capture.hex
-  trackport send --to tracking.example.com:5027 capture.bin")]
+  trackport send --to tracking.example.com:5027 capture.bin
+  trackport send --no-login --to localhost:5300 packets.hex
+
+Every packet waits for its answer; a closed connection is made anew. Ends with 1 unless every packet
+was acknowledged with all of its records.")]
     Send(send::Args),
     /// Explain a packet field by field, and where it breaks if it is broken
     #[command(after_help = "\
@@ -160,6 +165,8 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Check(args) => check::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
+        Command::Send(args) => send::run(args, conf),
+        Command::Decode(args) => decode::run(args, conf),
         other => anyhow::bail!("{other:?} is not part of this build"),
     }
 }
