@@ -4,6 +4,7 @@
 //! destroyed by a reset.
 
 use std::net::Shutdown;
+use std::sync::atomic::Ordering;
 
 use super::lock;
 use super::slot::{Got, Phase};
@@ -190,6 +191,10 @@ impl Thread {
     pub(super) fn end(&mut self) {
         let unacked = self.n_in_flight + self.stalled.len();
         if unacked > 0 {
+            self.port
+                .counts
+                .packets_unacked
+                .fetch_add(unacked as u64, Ordering::Relaxed);
             facts::say(
                 Fact::DeliveriesDropped,
                 format_args!(

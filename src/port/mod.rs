@@ -84,6 +84,8 @@ pub struct Counts {
     pub packets_acked: AtomicU64,
     /// Records acked.
     pub records_acked: AtomicU64,
+    /// Packets that were given up un-acked when a thread ended; their devices send them again.
+    pub packets_unacked: AtomicU64,
     /// Bytes read.
     pub bytes_read: AtomicU64,
     /// Microseconds since 1970 UTC of the last acked packet.

@@ -266,7 +266,9 @@ impl Thread {
     fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) {
         let port = Arc::clone(&self.port);
         let label = &port.label;
-        let address = peer.ip().to_canonical();
+        // An IPv4 address that came in by the IPv6 socket is shown and matched as what it is.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let address = peer.ip();
         if !port.conf.allow.is_empty() && !port.conf.allow.iter().any(|net| net.contains(&address))
         {
             facts::say(

@@ -131,11 +131,4 @@ impl WriterState {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|&other| other != pid);
     }
-
-    pub(super) fn forget_all_backends(&self) {
-        self.backends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
 }
