@@ -45,6 +45,7 @@ pub struct Device {
     state: AtomicU8,
     last_packet: AtomicU64,
     kept_out_until: AtomicU64,
+    is_odd_told: AtomicBool,
     typed: RwLock<Arc<TypedColumns>>,
     on_line: Mutex<OnLine>,
 }
@@ -87,6 +88,11 @@ impl Device {
     /// Whether it is kept out now.
     pub fn is_kept_out(&self, now: Millis) -> bool {
         now < self.kept_out_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether the IMEI's check digit is wrong and nobody was told yet.
+    pub fn tell_odd(&self) -> bool {
+        !self.imei.luhn_ok() && !self.is_odd_told.swap(true, Ordering::Relaxed)
     }
 
     /// Makes `session` the device's session: the newest login wins, unless two alternate.
@@ -171,6 +177,7 @@ impl Fleet {
                 state: AtomicU8::new(known.state as u8),
                 last_packet: AtomicU64::new(0),
                 kept_out_until: AtomicU64::new(0),
+                is_odd_told: AtomicBool::new(false),
                 typed: RwLock::new(Arc::clone(&typed)),
                 on_line: Mutex::default(),
             })

@@ -22,18 +22,10 @@ pub fn init() {
         // One fact is one line, whatever somebody else's bytes put into it.
         let text = record.args().to_string().replace(['\n', '\r'], " ");
         if for_journal {
-            writeln!(
-                out,
-                "<{}>{text} thread={thread:?}",
-                priority(record.level())
-            )
+            writeln!(out, "<{}>{thread}: {text}", priority(record.level()))
         } else {
             let time = jiff::Timestamp::now();
-            writeln!(
-                out,
-                "{time:.3} {:5} {text} thread={thread:?}",
-                record.level()
-            )
+            writeln!(out, "{time:.3} {:5} {thread}: {text}", record.level())
         }
     });
     builder.init();

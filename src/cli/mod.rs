@@ -5,12 +5,15 @@
 
 mod check;
 mod check_database;
+mod database;
 /// `trackport decode`
 pub mod decode;
 /// `trackport device`
 pub mod device;
 /// `trackport migrate`
 pub mod migrate;
+mod models;
+mod network;
 /// `trackport run`
 pub mod run;
 /// `trackport send`
@@ -19,6 +22,7 @@ pub mod send;
 pub mod simulate;
 /// `trackport status`, `session` and `port`
 pub mod status;
+mod text;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -104,7 +108,11 @@ pub enum Command {
     #[command(after_help = "\
 Examples:
   trackport send --imei 356307042441013 capture.hex
-  trackport send --to tracking.example.com:5027 capture.bin")]
+  trackport send --to tracking.example.com:5027 capture.bin
+  trackport send --no-login --to localhost:5300 packets.hex
+
+Every packet waits for its answer; a closed connection is made anew. Ends with 1 unless every packet
+was acknowledged with all of its records.")]
     Send(send::Args),
     /// Explain a packet field by field, and where it breaks if it is broken
     #[command(after_help = "\
@@ -156,6 +164,10 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run::run(args, conf),
         Command::Check(args) => check::run(args, conf),
+        Command::Migrate(args) => migrate::run(args, conf),
+        Command::Device(command) => device::run(command, conf),
+        Command::Send(args) => send::run(args, conf),
+        Command::Decode(args) => decode::run(args, conf),
         other => anyhow::bail!("{other:?} is not part of this build"),
     }
 }

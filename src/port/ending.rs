@@ -67,7 +67,7 @@ impl Thread {
             Expired::Idle => (Fact::IdleTimeout, "idle too long"),
             Expired::HalfPacket => (Fact::PacketTimeout, "packet not completed in time"),
         };
-        let bytes = slot.held.len();
+        let bytes = slot.held.bytes().len();
         facts::say(
             fact,
             format_args!("port={port} peer={peer} imei={imei} bytes_received={bytes}"),
@@ -134,8 +134,7 @@ impl Thread {
         if matches!(slot.phase, Phase::Closing(_)) {
             return;
         }
-        let freed = std::mem::take(&mut slot.held).capacity();
-        self.around.receive_used.fetch_sub(freed, Ordering::AcqRel);
+        slot.held.keep(&[]);
         if let Phase::InFlight(_) = slot.phase {
             self.n_in_flight -= 1;
         }
@@ -175,7 +174,15 @@ impl Thread {
 
     pub(super) fn free(&mut self, index: usize) {
         if let Some(slot) = self.slots.try_remove(index) {
-            lock(&self.port.sessions).remove(&slot.id(index).slot);
+            let session = slot.id(index);
+            let mut sessions = lock(&self.port.sessions);
+            // A retired thread that comes back to life must not forget a session of its successor.
+            if sessions
+                .get(&session.slot)
+                .is_some_and(|entry| entry.serial == session.serial)
+            {
+                sessions.remove(&session.slot);
+            }
             // The descriptor closes with its last owner and leaves the readiness wait by that.
         }
     }
@@ -184,6 +191,10 @@ impl Thread {
     pub(super) fn end(&mut self) {
         let unacked = self.n_in_flight + self.stalled.len();
         if unacked > 0 {
+            self.port
+                .counts
+                .packets_unacked
+                .fetch_add(unacked as u64, Ordering::Relaxed);
             facts::say(
                 Fact::DeliveriesDropped,
                 format_args!(

@@ -144,7 +144,7 @@ impl Thread {
                 }
             }
         }
-        if !imei.luhn_ok() {
+        if device.tell_odd() {
             facts::say(
                 Fact::ImeiOdd,
                 format_args!(

@@ -16,7 +16,7 @@ mod turn;
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
@@ -68,6 +68,8 @@ pub struct Port {
     pub counts: Counts,
     listener: TcpListener,
     share: Arc<Share>,
+    /// One count for all generations: no two sessions of this port are ever taken for each other.
+    next_serial: AtomicU32,
     inbox: Mutex<Option<Arc<Inbox>>>,
     sessions: Mutex<Sessions>,
     turn: Mutex<Turn>,
@@ -82,6 +84,8 @@ pub struct Counts {
     pub packets_acked: AtomicU64,
     /// Records acked.
     pub records_acked: AtomicU64,
+    /// Packets that were given up un-acked when a thread ended; their devices send them again.
+    pub packets_unacked: AtomicU64,
     /// Bytes read.
     pub bytes_read: AtomicU64,
     /// Microseconds since 1970 UTC of the last acked packet.
@@ -129,6 +133,7 @@ impl Port {
             counts: Counts::default(),
             listener,
             share: Arc::default(),
+            next_serial: AtomicU32::new(0),
             inbox: Mutex::default(),
             sessions: Mutex::default(),
             turn: Mutex::default(),

@@ -73,7 +73,6 @@ pub(super) struct Thread {
     /// Sessions that began to hold bytes, the oldest first; checked when looked at.
     pub(super) holding: VecDeque<SessionId>,
     pub(super) scratch: Vec<u8>,
-    pub(super) next_serial: u32,
     pub(super) timeouts: session::Timeouts,
 }
 
@@ -91,7 +90,8 @@ impl Thread {
             packet_ms: clock::millis(around.timeouts.packet),
         };
         Ok(Thread {
-            scratch: vec![0; around.limits.packet + READ_BYTES],
+            // The longest incomplete packet, or what one read left behind a packet, and the next read.
+            scratch: vec![0; around.limits.packet + 2 * READ_BYTES],
             port,
             life,
             around,
@@ -107,7 +107,6 @@ impl Thread {
             accept_again_at: 0,
             ready: VecDeque::new(),
             holding: VecDeque::new(),
-            next_serial: 0,
             timeouts,
         })
     }
@@ -267,7 +266,9 @@ impl Thread {
     fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) {
         let port = Arc::clone(&self.port);
         let label = &port.label;
-        let address = peer.ip().to_canonical();
+        // An IPv4 address that came in by the IPv6 socket is shown and matched as what it is.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let address = peer.ip();
         if !port.conf.allow.is_empty() && !port.conf.allow.iter().any(|net| net.contains(&address))
         {
             facts::say(
@@ -302,14 +303,15 @@ impl Thread {
             );
             return;
         }
-        self.next_serial = self.next_serial.wrapping_add(1);
+        let serial = port.next_serial.fetch_add(1, Ordering::Relaxed);
         let stream = Arc::new(stream);
         let session = Session::new(clock::now(), port.conf.device.is_some());
         let slot = entry.insert(Slot::new(
             Arc::clone(&stream),
             peer,
-            self.next_serial,
+            serial,
             session,
+            &self.around.receive_used,
         ));
         let id = slot.id(index);
         let deadline = slot.session.deadline(&self.timeouts);

@@ -45,8 +45,8 @@ impl Thread {
                 Phase::Closing(_) => return self.discard(index, scratch),
                 _ => return,
             }
-            let held = slot.held.len();
-            scratch[..held].copy_from_slice(&slot.held);
+            let held = slot.held.bytes().len();
+            scratch[..held].copy_from_slice(slot.held.bytes());
             let mut filled = held;
             if slot.readable && (held == 0 || !fresh) && !slot.at_end {
                 match slot.read(&mut scratch[held..held + READ_BYTES]) {
@@ -158,37 +158,24 @@ impl Thread {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
-        let before = slot.held.capacity();
-        let began = before == 0 && !rest.is_empty();
-        if rest.is_empty() {
-            slot.held = Vec::new();
-        } else {
-            slot.held.clear();
-            slot.held.extend_from_slice(rest);
-        }
-        let after = slot.held.capacity();
+        let began = slot.held.bytes().is_empty() && !rest.is_empty();
+        let total = slot.held.keep(rest);
         let session = slot.id(index);
         let deadline = slot.session.deadline(&self.timeouts);
         self.timers.plan(session, &mut slot.planned, deadline);
         if began {
             self.holding.push_back(session);
         }
-        let used = &self.around.receive_used;
-        if after > before {
-            let total = used.fetch_add(after - before, Ordering::AcqRel) + after - before;
-            if total > self.around.limits.receive {
-                self.shed(total);
-            }
-        } else if before > after {
-            used.fetch_sub(before - after, Ordering::AcqRel);
+        if !rest.is_empty() && total > self.around.limits.receive {
+            self.shed(total);
         }
         // Sessions that hold nothing any more leave the queue when it has grown twice as long as the table.
         if self.holding.len() > 2 * self.slots.len() + 64 {
             let slots = &self.slots;
             self.holding.retain(|session| {
-                slots
-                    .get(session.slot as usize)
-                    .is_some_and(|slot| slot.serial == session.serial && !slot.held.is_empty())
+                slots.get(session.slot as usize).is_some_and(|slot| {
+                    slot.serial == session.serial && !slot.held.bytes().is_empty()
+                })
             });
         }
     }
@@ -199,7 +186,7 @@ impl Thread {
             let Some((index, slot)) = self.find(session) else {
                 continue;
             };
-            if slot.held.is_empty() || !matches!(slot.phase, Phase::Open) {
+            if slot.held.bytes().is_empty() || !matches!(slot.phase, Phase::Open) {
                 continue;
             }
             let (peer, imei) = (slot.peer, text(slot.imei()));

@@ -129,7 +129,9 @@ impl Supervisor {
                 self.note(&ended.life, "stop", "");
                 let worker = &mut self.workers[place];
                 match worker.state {
-                    State::Restarting => worker.state = State::Waiting(0),
+                    State::Restarting if self.stopping.is_none() => {
+                        worker.state = State::Waiting(0);
+                    }
                     _ => {
                         self.workers.remove(place);
                     }

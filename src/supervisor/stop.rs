@@ -1,14 +1,14 @@
 //! Stopping in order: ports finish what they handed over, then writers empty their queues, then the rest.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use crossbeam_channel::Receiver;
 
 use super::worker::{Role, State, Worker};
 use super::{Supervisor, systemd};
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
+use crate::port::{Counts, Port};
 
 /// What is kept of the stop time-out for the threads behind the writers.
 const STOP_RESERVE: Duration = Duration::from_secs(2);
@@ -17,6 +17,8 @@ const STOP_RESERVE: Duration = Duration::from_secs(2);
 pub(super) struct Stopping {
     deadline: Millis,
     stage: Stage,
+    /// For the last count.
+    ports: Vec<Arc<Port>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ impl Supervisor {
         self.stopping = Some(Stopping {
             deadline: clock::now() + clock::millis(stop),
             stage: Stage::Ports,
+            ports: self.bound_ports(),
         });
         let finish = stop.saturating_sub(STOP_RESERVE).max(stop / 2);
         for worker in &mut self.workers {
@@ -76,20 +79,21 @@ impl Supervisor {
             _ => {}
         }
         if self.workers.is_empty() || left.is_zero() {
-            let acked: u64 = self
-                .hub
-                .ports()
-                .iter()
-                .map(|port| port.counts.packets_acked.load(Ordering::Relaxed))
-                .sum();
-            let queued: usize = self.writer_queues.iter().map(Receiver::len).sum();
-            let (threads, zombies) = (self.workers.len(), self.zombies.len());
+            let ports = &stopping.ports;
+            let sum = |count: fn(&Counts) -> &AtomicU64| -> u64 {
+                ports
+                    .iter()
+                    .map(|port| count(&port.counts).load(Ordering::Relaxed))
+                    .sum()
+            };
+            let acked = sum(|counts| &counts.packets_acked);
+            let unacked = sum(|counts| &counts.packets_unacked);
+            let threads_left = self.workers.len() + self.zombies.len();
             facts::flush(Millis::MAX);
             facts::say(
                 Fact::Daemon,
                 format_args!(
-                    "stopped packets_acked={acked} packets_unacked={queued} threads_left={} ",
-                    threads + zombies
+                    "stopped packets_acked={acked} packets_unacked={unacked} threads_left={threads_left}"
                 ),
             );
             return true;

@@ -1,7 +1,7 @@
 //! systemd's watchdog: fed while a probe passes from a port through a writer's queue and back.
 //!
-//! A database that is away keeps its writer from reading the queue; that is degraded, not dead, so a writer that says so and
-//! still beats counts as passed. Silent threads are the supervisor's business: as long as it can replace them it feeds on.
+//! A database that is away or slow keeps its writer from reading the queue; that is degraded, not dead, so a writer that says
+//! so and is not silent counts as passed. Silent threads are the supervisor's business: as long as it can replace them it feeds on.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Watchdog {
     }
 }
 
-/// Whether nothing can be expected of a probe: no port is bound, the writers say that the database is away, or a thread
+/// Whether nothing can be expected of a probe: no port is bound, a writer waits for the database, or a thread
 /// is being replaced just now.
 fn is_excused(now: Millis, hub: &Hub) -> bool {
     let threads = hub.threads();
@@ -76,7 +76,7 @@ fn is_excused(now: Millis, hub: &Hub) -> bool {
     let database_away = hub
         .writers
         .iter()
-        .any(|writer| writer.state.link() != Link::Up);
+        .any(|seat| seat.state.link() != Link::Up || seat.state.is_in_database());
     let replacing = threads
         .iter()
         .any(|thread| matches!(thread.state, "waiting" | "restarting"));

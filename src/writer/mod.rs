@@ -70,17 +70,22 @@ pub fn run(life: &Life, around: &Surroundings) {
         life,
         around,
         inserter: None,
+        backend: None,
         encoder: Encoder::default(),
         retry: Backoff::new(RETRY.0, RETRY.1),
         retry_slowly: Backoff::new(RETRY_SLOWLY.0, RETRY_SLOWLY.1),
     };
     let mut batch = Batch::new(around.database.batch_records);
+    // A predecessor may have died in the middle.
+    around.state.set_in_database(false);
     while !life.is_retired() {
         life.beat();
         batch.gather(&around.queue, life.patience().min(IDLE));
         if !batch.is_empty() {
             fail::fail_point!("writer-batch");
+            around.state.set_in_database(true);
             writer.store(batch.take());
+            around.state.set_in_database(false);
             around.room.wake();
         } else if life.is_stopping() {
             break;
@@ -92,12 +97,17 @@ pub fn run(life: &Life, around: &Surroundings) {
             break;
         }
     }
+    if !life.is_retired() {
+        writer.disconnect();
+    }
 }
 
 struct Writer<'a> {
     life: &'a Life,
     around: &'a Surroundings,
     inserter: Option<Inserter>,
+    /// The server's side of the connection.
+    backend: Option<i32>,
     encoder: Encoder,
     retry: Backoff,
     retry_slowly: Backoff,
@@ -354,7 +364,7 @@ impl Writer<'_> {
         }
     }
 
-    fn connect(&self) -> Result<Inserter, StoreError> {
+    fn connect(&mut self) -> Result<Inserter, StoreError> {
         let around = self.around;
         let name = format!("{}/{}", around.application, self.life.name());
         let mut client = connect(&around.database, &around.timeouts, &name)?;
@@ -366,7 +376,9 @@ impl Writer<'_> {
             around.state.forget_backend(pid);
             self.life.beat();
         }
-        around.state.add_backend(backend_pid(&mut client)?);
+        let pid = backend_pid(&mut client)?;
+        around.state.add_backend(pid);
+        self.backend = Some(pid);
         Inserter::new(client)
     }
 
@@ -401,8 +413,9 @@ impl Writer<'_> {
     }
 
     fn disconnect(&mut self) {
-        if self.inserter.take().is_some() {
-            self.around.state.forget_all_backends();
+        self.inserter = None;
+        if let Some(pid) = self.backend.take() {
+            self.around.state.forget_backend(pid);
         }
     }
 }

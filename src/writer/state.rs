@@ -34,6 +34,7 @@ impl Link {
 pub struct WriterState {
     link: AtomicU8,
     schema_ready: Arc<AtomicBool>,
+    in_database: AtomicBool,
     batches: AtomicU64,
     records: AtomicU64,
     last_batch_ms: AtomicU64,
@@ -47,6 +48,7 @@ impl WriterState {
         WriterState {
             link: AtomicU8::new(Link::Starting as u8),
             schema_ready,
+            in_database: AtomicBool::new(false),
             batches: AtomicU64::new(0),
             records: AtomicU64::new(0),
             last_batch_ms: AtomicU64::new(0),
@@ -80,6 +82,15 @@ impl WriterState {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Whether it is busy in the database and reads no queue for that reason.
+    pub fn is_in_database(&self) -> bool {
+        self.in_database.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_in_database(&self, busy: bool) {
+        self.in_database.store(busy, Ordering::Relaxed);
     }
 
     pub(super) fn schema_is_ready(&self) -> bool {
@@ -119,12 +130,5 @@ impl WriterState {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|&other| other != pid);
-    }
-
-    pub(super) fn forget_all_backends(&self) {
-        self.backends
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
     }
 }
