@@ -23,3 +23,5 @@ mod ingest;
 mod bad_input;
 // The database or trackport itself goes away.
 mod outage;
+// The operator and systemd speak to the running server.
+mod signals;
