@@ -13,7 +13,11 @@ pub struct Backoff {
 impl Backoff {
     /// Pauses from `first` to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Backoff {
-        Backoff { first, longest, next: first }
+        Backoff {
+            first,
+            longest,
+            next: first,
+        }
     }
 
     /// The pause to make now.

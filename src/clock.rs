@@ -25,7 +25,9 @@ pub fn millis(duration: Duration) -> Millis {
 pub fn wall_us() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        .map_or(0, |since| {
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        })
 }
 
 /// A wall-clock time in microseconds as the type that the database driver takes.

@@ -108,6 +108,8 @@ facts! {
     PacketBroken "packet broken" Warn;
     /// An unreadable packet came a third time: kept for good and acked.
     PacketQuarantined "packet quarantined" Error;
+    /// A device's quarantine has no room left; a person is needed.
+    QuarantineFull "quarantine full" Error;
     /// The database refused a packet; it is in quarantine and acked.
     PacketRefused "packet refused by the database" Error;
     /// Receive buffers are at their limit; the oldest half packet was dropped with its session.
@@ -209,7 +211,12 @@ pub fn flush(now: Millis) {
 pub fn totals() -> Vec<(&'static str, u64)> {
     Fact::ALL
         .iter()
-        .map(|&fact| (fact.name(), TALLIES[fact as usize].total.load(Ordering::Relaxed)))
+        .map(|&fact| {
+            (
+                fact.name(),
+                TALLIES[fact as usize].total.load(Ordering::Relaxed),
+            )
+        })
         .filter(|&(_, total)| total > 0)
         .collect()
 }
@@ -249,10 +256,14 @@ mod tests {
     fn a_storm_of_one_fact_is_folded_and_counted() {
         let mut lines = Vec::new();
         for i in 0..1000 {
-            say_at(Fact::CommandFrame, WINDOW_MS * 10 + i, |line| lines.push(line.to_owned()));
+            say_at(Fact::CommandFrame, WINDOW_MS * 10 + i, |line| {
+                lines.push(line.to_owned());
+            });
         }
         assert_eq!(lines.len(), LINES_MAX as usize);
-        say_at(Fact::CommandFrame, WINDOW_MS * 12, |line| lines.push(line.to_owned()));
+        say_at(Fact::CommandFrame, WINDOW_MS * 12, |line| {
+            lines.push(line.to_owned());
+        });
         assert_eq!(lines.last().map(String::as_str), Some(" (and 980 more)"));
         assert_eq!(total(Fact::CommandFrame), 1001);
     }

@@ -9,44 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::Millis;
 use crate::imei::Imei;
-use crate::intake::SessionRef;
+use crate::mailbox::SessionRef;
+use crate::store::device::DeviceState;
+use crate::store::directory::KnownDevice;
 use crate::store::typed::TypedColumns;
-
-/// Whether a device may log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum DeviceState {
-    /// It may.
-    Accepted = 0,
-    /// Somebody refused it.
-    Refused = 1,
-    /// It waits for somebody to accept it.
-    Pending = 2,
-    /// It was taken out; its records stay.
-    Removed = 3,
-}
-
-impl DeviceState {
-    /// The word in `device.state`.
-    pub fn name(self) -> &'static str {
-        match self {
-            DeviceState::Accepted => "accepted",
-            DeviceState::Refused => "refused",
-            DeviceState::Pending => "pending",
-            DeviceState::Removed => "removed",
-        }
-    }
-
-    /// The state of that name; an unknown word keeps the device out.
-    pub fn from_name(name: &str) -> DeviceState {
-        match name {
-            "accepted" => DeviceState::Accepted,
-            "pending" => DeviceState::Pending,
-            "removed" => DeviceState::Removed,
-            _ => DeviceState::Refused,
-        }
-    }
-}
 
 /// How a login stands to the session that the device had.
 #[derive(Debug)]
@@ -79,6 +45,7 @@ pub struct Device {
     state: AtomicU8,
     last_packet: AtomicU64,
     kept_out_until: AtomicU64,
+    is_odd_told: AtomicBool,
     typed: RwLock<Arc<TypedColumns>>,
     on_line: Mutex<OnLine>,
 }
@@ -91,12 +58,16 @@ impl Device {
 
     /// Whether it may log in.
     pub fn state(&self) -> DeviceState {
-        match self.state.load(Ordering::Relaxed) {
-            0 => DeviceState::Accepted,
-            2 => DeviceState::Pending,
-            3 => DeviceState::Removed,
-            _ => DeviceState::Refused,
-        }
+        const STATES: [DeviceState; 3] = [
+            DeviceState::Accepted,
+            DeviceState::Pending,
+            DeviceState::Removed,
+        ];
+        let state = self.state.load(Ordering::Relaxed);
+        STATES
+            .into_iter()
+            .find(|&known| known as u8 == state)
+            .unwrap_or(DeviceState::Refused)
     }
 
     /// Which of its IO elements fill typed columns.
@@ -117,6 +88,11 @@ impl Device {
     /// Whether it is kept out now.
     pub fn is_kept_out(&self, now: Millis) -> bool {
         now < self.kept_out_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether the IMEI's check digit is wrong and nobody was told yet.
+    pub fn tell_odd(&self) -> bool {
+        !self.imei.luhn_ok() && !self.is_odd_told.swap(true, Ordering::Relaxed)
     }
 
     /// Makes `session` the device's session: the newest login wins, unless two alternate.
@@ -142,17 +118,23 @@ impl Device {
         }
     }
 
-    /// The device's session is over, if it still is `session`.
-    pub fn leave(&self, session: &SessionRef) {
+    /// The device's session is over, if it still is `session`; false when a newer one took over.
+    pub fn leave(&self, session: &SessionRef) -> bool {
         let mut on_line = self.on_line.lock().unwrap_or_else(PoisonError::into_inner);
-        if on_line.session.as_ref() == Some(session) {
+        let is_mine = on_line.session.as_ref() == Some(session);
+        if is_mine {
             on_line.session = None;
         }
+        is_mine
     }
 
     /// The session it has.
     pub fn session(&self) -> Option<SessionRef> {
-        self.on_line.lock().unwrap_or_else(PoisonError::into_inner).session.clone()
+        self.on_line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .session
+            .clone()
     }
 }
 
@@ -166,19 +148,6 @@ pub struct Fleet {
     loaded: AtomicBool,
 }
 
-/// One row of the device list.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// `device.id`.
-    pub id: i32,
-    /// `device.imei`.
-    pub imei: Imei,
-    /// `device.state`.
-    pub state: DeviceState,
-    /// `device.model`.
-    pub model: Option<String>,
-}
-
 impl Fleet {
     fn shard(&self, imei: Imei) -> &RwLock<HashMap<Imei, Arc<Device>>> {
         let place = imei.number() % SHARDS as u64;
@@ -187,13 +156,20 @@ impl Fleet {
 
     /// The device with this IMEI.
     pub fn get(&self, imei: Imei) -> Option<Arc<Device>> {
-        self.shard(imei).read().unwrap_or_else(PoisonError::into_inner).get(&imei).cloned()
+        self.shard(imei)
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&imei)
+            .cloned()
     }
 
     /// Takes over what the database says of a device and returns it.
-    pub fn put(&self, known: &Known) -> Arc<Device> {
+    pub fn put(&self, known: &KnownDevice) -> Arc<Device> {
         let typed = TypedColumns::for_model(known.model.as_deref());
-        let mut shard = self.shard(known.imei).write().unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self
+            .shard(known.imei)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let device = shard.entry(known.imei).or_insert_with(|| {
             Arc::new(Device {
                 imei: known.imei,
@@ -201,6 +177,7 @@ impl Fleet {
                 state: AtomicU8::new(known.state as u8),
                 last_packet: AtomicU64::new(0),
                 kept_out_until: AtomicU64::new(0),
+                is_odd_told: AtomicBool::new(false),
                 typed: RwLock::new(Arc::clone(&typed)),
                 on_line: Mutex::default(),
             })

@@ -9,9 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::fleet::Fleet;
-use crate::intake::{PortMessage, Room, WriterMessage};
+use crate::intake::WriterMessage;
 use crate::life::Life;
+use crate::mailbox::PortMessage;
 use crate::port::Port;
+use crate::room::Room;
 use crate::writer::WriterState;
 
 /// What one thread is doing.
@@ -104,17 +106,26 @@ impl Hub {
 
     /// The bound ports.
     pub fn ports(&self) -> Vec<Arc<Port>> {
-        self.ports.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ports
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The threads, the retired ones too.
     pub fn threads(&self) -> Vec<ThreadReport> {
-        self.threads.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.threads
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The ports that could not be bound.
     pub fn unbound(&self) -> Vec<UnboundReport> {
-        self.unbound.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.unbound
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The supervisor says what there is.

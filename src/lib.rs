@@ -31,10 +31,16 @@ pub mod life;
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
+/// The way to a port thread: its inbox and what it hears there.
+pub mod mailbox;
+
 /// The devices in memory.
 pub mod fleet;
 
-/// Handing over from ports to writers and back.
+/// The bytes that deliveries may take on their way.
+pub mod room;
+
+/// Handing over from ports to writers, with receipts.
 pub mod intake;
 
 /// Side notes for the keeper.

@@ -69,7 +69,8 @@ impl Life {
 
     /// Says that nothing will be heard of the thread for up to `span`, and rightly so.
     pub fn beat_ahead(&self, span: Duration) {
-        self.beat_at.store(clock::now() + clock::millis(span), Ordering::Relaxed);
+        self.beat_at
+            .store(clock::now() + clock::millis(span), Ordering::Relaxed);
     }
 
     /// Asks the thread to finish within `within` what it has taken and what is queued for it, and to end.
@@ -85,7 +86,8 @@ impl Life {
 
     /// Asks the thread to finish within `within` what it has taken, to take nothing more, and to end.
     pub fn stop(&self, within: Duration) {
-        self.stop_by.store(clock::now() + clock::millis(within), Ordering::Release);
+        self.stop_by
+            .store(clock::now() + clock::millis(within), Ordering::Release);
         self.stopping.store(true, Ordering::Release);
     }
 

@@ -162,6 +162,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
     match command {
+        Command::Run(args) => run::run(args, conf),
         Command::Check(args) => check::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),

@@ -1,5 +1,27 @@
-//! `trackport run`: what may follow it on the command line.
+//! `trackport run`: the daemon in the foreground, as systemd runs it.
+
+use std::path::Path;
+
+use crate::supervisor::{self, Outcome, signals::Signals};
+
+use super::Failed;
 
 /// What may follow `trackport run`; the conf file says everything else.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When the conf cannot be used, or when too many threads hang.
+pub fn run(_: &Args, conf_path: &Path) -> anyhow::Result<()> {
+    // Before anything else: a process without handlers ends as the signal likes.
+    let signals = Signals::install()?;
+    crate::logging::init();
+    supervisor::thread::install_panic_hook();
+    let conf = crate::conf::load(conf_path)?;
+    match supervisor::run(conf_path, conf, signals)? {
+        Outcome::Stopped => Ok(()),
+        Outcome::BeyondMending => Err(Failed.into()),
+    }
+}

@@ -10,11 +10,11 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::listen::parse_listen;
-use super::ports::read_ports;
+use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
 use super::section::{self, Section, Setting, shown, suggest};
 use super::units::{show_duration, show_size};
-use super::{Accept, Conf, Control, Database, Devices, Http, Limits, Listen, PartitionWidth};
+use super::{Conf, Control, Database, Devices, Http, Limits, Listen, PartitionWidth};
 use super::{Retention, Spool, Timeouts};
 
 /// The tables that a conf file may have.
@@ -196,9 +196,6 @@ fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {
         max_size: max_size.value,
     }
 }
-
-/// The words of `accept`.
-pub(super) const ACCEPT: &[(&str, Accept)] = &[("known", Accept::Known), ("any", Accept::Any)];
 
 fn devices(root: &DeTable<'_>, report: &mut Report<'_>) -> Devices {
     let table = Section::of(root, "devices", &["accept", "max_new_devices"], report);

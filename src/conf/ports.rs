@@ -7,11 +7,13 @@ use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
 
 use super::listen::parse_listen;
-use super::load::ACCEPT;
 use super::report::Report;
 use super::section::{self, Section, Setting, shown};
-use super::{Listen, PortConf, Protocol};
+use super::{Accept, Listen, PortConf, Protocol};
 use crate::imei::Imei;
+
+/// The words of `accept`.
+pub(super) const ACCEPT: &[(&str, Accept)] = &[("known", Accept::Known), ("any", Accept::Any)];
 
 /// Ports of all tables together. Each has a thread, and systemd allows a service some 4900 of them.
 const PORTS_MAX: usize = 4000;

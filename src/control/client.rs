@@ -14,7 +14,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("no trackport answers at {path}: {source}; is it running, and does its [control] socket stand there?")]
+    #[error(
+        "no trackport answers at {path}: {source}; is it running, and does its [control] socket stand there?"
+    )]
     NotThere {
         /// The socket.
         path: String,
@@ -22,7 +24,9 @@ pub enum ClientError {
         source: io::Error,
     },
     /// The socket belongs to somebody else.
-    #[error("{path} may not be opened by this user: run it as root or as the user that trackport runs as")]
+    #[error(
+        "{path} may not be opened by this user: run it as root or as the user that trackport runs as"
+    )]
     NotAllowed {
         /// The socket.
         path: String,

@@ -18,8 +18,8 @@ use crate::clock;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
-use crate::intake::CloseReason;
 use crate::life::Life;
+use crate::mailbox::CloseReason;
 use crate::writer::Link;
 
 /// How long one question may take to arrive and its answer to leave.
@@ -32,7 +32,8 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// # Errors
 /// When the socket cannot be made there.
 pub fn run(path: &Path, life: &Life, hub: &Arc<Hub>) -> Result<(), String> {
-    let listener = listen(path).map_err(|error| format!("[control] socket {}: {error}", path.display()))?;
+    let listener =
+        listen(path).map_err(|error| format!("[control] socket {}: {error}", path.display()))?;
     let _unlink = Unlink(path.to_owned());
     let mut listener = mio::net::UnixListener::from_std(listener);
     let mut poll = Poll::new().map_err(|error| error.to_string())?;
@@ -42,15 +43,17 @@ pub fn run(path: &Path, life: &Life, hub: &Arc<Hub>) -> Result<(), String> {
     let mut events = Events::with_capacity(8);
     while !life.is_stopping() {
         life.beat();
-        if let Err(error) = poll.poll(&mut events, Some(life.patience().min(Duration::from_millis(250))))
-            && error.kind() != ErrorKind::Interrupted
+        if let Err(error) = poll.poll(
+            &mut events,
+            Some(life.patience().min(Duration::from_millis(250))),
+        ) && error.kind() != ErrorKind::Interrupted
         {
             return Err(error.to_string());
         }
         // Until WouldBlock, as an edge-triggered wait demands.
         while let Ok((stream, _)) = listener.accept() {
             life.beat();
-            if let Err(error) = serve(stream.into(), hub) {
+            if let Err(error) = serve(&stream.into(), hub) {
                 facts::say(Fact::ControlFailed, format_args!("error={error}"));
             }
         }
@@ -71,7 +74,10 @@ impl Drop for Unlink {
 fn listen(path: &Path) -> io::Result<UnixListener> {
     if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         if UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(ErrorKind::AddrInUse, "another trackport answers there"));
+            return Err(io::Error::new(
+                ErrorKind::AddrInUse,
+                "another trackport answers there",
+            ));
         }
         fs::remove_file(path)?;
     }
@@ -85,28 +91,33 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn serve(stream: UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
+fn serve(stream: &UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     stream.set_write_timeout(Some(PEER_TIMEOUT))?;
     let mut line = String::new();
-    BufReader::new((&stream).take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
+    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
     if line.is_empty() {
         return Ok(());
     }
     let response = match serde_json::from_str(&line) {
         Ok(request) => answer(request, hub),
-        Err(error) => Response::Error { text: format!("not understood: {error}") },
+        Err(error) => Response::Error {
+            text: format!("not understood: {error}"),
+        },
     };
     let mut bytes = serde_json::to_vec(&response)?;
     bytes.push(b'\n');
-    (&stream).write_all(&bytes)
+    let mut stream = stream;
+    stream.write_all(&bytes)
 }
 
 fn answer(request: Request, hub: &Arc<Hub>) -> Response {
     match request {
         Request::Status => Response::Status(Box::new(status(hub))),
-        Request::Sessions { imei, port, limit } => sessions(hub, imei.as_deref(), port.as_deref(), limit),
+        Request::Sessions { imei, port, limit } => {
+            sessions(hub, imei.as_deref(), port.as_deref(), limit)
+        }
         Request::CloseSession { imei } => close_session(hub, &imei),
         Request::RestartPort { port } => restart_port(hub, &port),
     }
@@ -119,7 +130,10 @@ pub fn status(hub: &Hub) -> Status {
     let ports = hub.ports();
     let state_of = |label: &str| {
         let name = crate::port::thread_name(label);
-        threads.iter().find(|thread| thread.life.name() == name).map_or("stopped", |thread| thread.state)
+        threads
+            .iter()
+            .find(|thread| thread.life.name() == name)
+            .map_or("stopped", |thread| thread.state)
     };
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,7 +147,10 @@ pub fn status(hub: &Hub) -> Status {
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
-        counts: facts::totals().into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
+        counts: facts::totals()
+            .into_iter()
+            .map(|(name, n)| (name.to_owned(), n))
+            .collect(),
         ..Status::default()
     };
     for (index, seat) in hub.writers.iter().enumerate() {
@@ -158,7 +175,8 @@ pub fn status(hub: &Hub) -> Status {
             packets: port.counts.packets_acked.load(Ordering::Relaxed),
             records: port.counts.records_acked.load(Ordering::Relaxed),
             bytes: port.counts.bytes_read.load(Ordering::Relaxed),
-            last_ack_at: (last_ack_us > 0).then(|| clock::text(i64::try_from(last_ack_us).unwrap_or(0))),
+            last_ack_at: (last_ack_us > 0)
+                .then(|| clock::text(i64::try_from(last_ack_us).unwrap_or(0))),
             device: port.conf.device.map(|imei| imei.to_string()),
             reason: None,
         });
@@ -196,7 +214,11 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
     for (index, seat) in hub.writers.iter().enumerate() {
         if seat.state.link() != Link::Up {
             let (link, error) = (seat.state.link().name(), seat.state.last_error());
-            troubles.push(format!("writer-{index}: database {link} {error}").trim_end().to_owned());
+            troubles.push(
+                format!("writer-{index}: database {link} {error}")
+                    .trim_end()
+                    .to_owned(),
+            );
         }
     }
     if !hub.fleet.is_loaded() {
@@ -207,7 +229,12 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
     }
     for thread in hub.threads() {
         if thread.state != "running" {
-            troubles.push(format!("{}: {} ({})", thread.life.name(), thread.state, thread.last_failure));
+            troubles.push(format!(
+                "{}: {} ({})",
+                thread.life.name(),
+                thread.state,
+                thread.last_failure
+            ));
         }
     }
     troubles
@@ -242,20 +269,32 @@ fn sessions(hub: &Hub, imei: Option<&str>, port: Option<&str>, limit: usize) -> 
 fn close_session(hub: &Hub, imei: &str) -> Response {
     let imei: Imei = match imei.parse() {
         Ok(imei) => imei,
-        Err(error) => return Response::Error { text: format!("{imei:?}: {error}") },
+        Err(error) => {
+            return Response::Error {
+                text: format!("{imei:?}: {error}"),
+            };
+        }
     };
     match hub.fleet.get(imei).and_then(|device| device.session()) {
         Some(session) => {
             session.close(CloseReason::Asked);
-            Response::Done { text: format!("the session of {imei} is being closed") }
+            Response::Done {
+                text: format!("the session of {imei} is being closed"),
+            }
         }
-        None => Response::Error { text: format!("{imei} has no session") },
+        None => Response::Error {
+            text: format!("{imei} has no session"),
+        },
     }
 }
 
 fn restart_port(hub: &Hub, port: &str) -> Response {
-    let labels: Vec<String> =
-        hub.ports().iter().map(|bound| bound.label.clone()).filter(|label| is_port(label, port)).collect();
+    let labels: Vec<String> = hub
+        .ports()
+        .iter()
+        .map(|bound| bound.label.clone())
+        .filter(|label| is_port(label, port))
+        .collect();
     let [label] = labels.as_slice() else {
         let text = match labels.as_slice() {
             [] => format!("no port {port:?} is bound; `trackport port list` shows them"),
@@ -264,13 +303,25 @@ fn restart_port(hub: &Hub, port: &str) -> Response {
         return Response::Error { text };
     };
     let (sender, receiver) = crossbeam_channel::bounded(1);
-    if hub.asks.try_send(Ask::RestartPort(label.clone(), sender)).is_err() {
-        return Response::Error { text: "the supervisor is busy; try again".to_owned() };
+    if hub
+        .asks
+        .try_send(Ask::RestartPort(label.clone(), sender))
+        .is_err()
+    {
+        return Response::Error {
+            text: "the supervisor is busy; try again".to_owned(),
+        };
     }
     match receiver.recv_timeout(PEER_TIMEOUT) {
-        Ok(true) => Response::Done { text: format!("port {label} is being restarted") },
-        Ok(false) => Response::Error { text: format!("port {label} is gone") },
-        Err(_) => Response::Error { text: "the supervisor did not answer in time".to_owned() },
+        Ok(true) => Response::Done {
+            text: format!("port {label} is being restarted"),
+        },
+        Ok(false) => Response::Error {
+            text: format!("port {label} is gone"),
+        },
+        Err(_) => Response::Error {
+            text: "the supervisor did not answer in time".to_owned(),
+        },
     }
 }
 

@@ -7,11 +7,10 @@ use super::slot::{Pending, Phase};
 use super::thread::{Thread, text};
 use crate::clock;
 use crate::facts::{self, Fact};
-use crate::intake::{
-    Content, Delivery, Outcome, Passed, SessionId, Ticket, WriterMessage,
-};
+use crate::intake::{Content, Delivery, Ticket, WriterMessage};
+use crate::mailbox::{Outcome, Passed, SessionId};
 use crate::notes::Note;
-use crate::protocol::teltonika::avl::PacketError;
+use crate::protocol::teltonika::PacketError;
 use crossbeam_channel::{Sender, TrySendError};
 use twox_hash::XxHash3_64;
 
@@ -24,14 +23,23 @@ impl Thread {
         frame: &[u8],
         more_behind: bool,
     ) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         if slot.early && !slot.early_reported {
             slot.early_reported = true;
             let (port, imei) = (&self.port.label, text(slot.imei()));
-            facts::say(Fact::SendsBeforeAck, format_args!("port={port} imei={imei}: set the device's ACK type to AVL, or what it sends can be lost on the way"));
+            facts::say(
+                Fact::SendsBeforeAck,
+                format_args!(
+                    "port={port} imei={imei}: set the device's ACK type to AVL, or what it sends can be lost on the way"
+                ),
+            );
             if let Some(device) = &slot.device {
                 let (device_id, at_us) = (device.id(), clock::wall_us());
-                self.around.notes.leave(Note::SendsBeforeAck { device_id, at_us });
+                self.around
+                    .notes
+                    .leave(Note::SendsBeforeAck { device_id, at_us });
             }
         }
         slot.early = more_behind;
@@ -57,11 +65,22 @@ impl Thread {
         error: PacketError,
         declared: Option<u8>,
     ) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
         let bytes = frame.len();
-        facts::say(Fact::PacketBroken, format_args!("port={port} peer={peer} imei={imei} bytes={bytes} error={error}"));
-        let content = Content::Broken { code: error.code(), reason: error.to_string(), declared };
+        facts::say(
+            Fact::PacketBroken,
+            format_args!("port={port} peer={peer} imei={imei} bytes={bytes} error={error}"),
+        );
+        // An ack of no records would not move the device on.
+        let declared = declared.filter(|&n_records| n_records > 0);
+        let content = Content::Broken {
+            code: error.code(),
+            reason: error.to_string(),
+            declared,
+        };
         self.take(index, declared.unwrap_or(0), frame, content, true);
     }
 
@@ -73,7 +92,9 @@ impl Thread {
         content: Content,
         maybe_resend: bool,
     ) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         slot.pending = Some(Box::new(Pending {
             frame: frame.into(),
             n_records,
@@ -90,13 +111,21 @@ impl Thread {
     /// Gives the session's packet to the device's writer, or lets it wait for room.
     pub(super) fn hand_over(&mut self, index: usize) {
         if !self.try_hand_over(index) {
-            let Some(slot) = self.slots.get_mut(index) else { return };
+            let Some(slot) = self.slots.get_mut(index) else {
+                return;
+            };
             if !matches!(slot.phase, Phase::Stalled) {
                 slot.phase = Phase::Stalled;
                 let session = slot.id(index);
                 self.stalled.push_back(session);
                 let (used, limit) = (self.around.room.used(), self.around.room.limit());
-                facts::say(Fact::QueueFull, format_args!("port={} bytes={used} limit={limit}: reading rests until the writers have stored some", self.port.label));
+                facts::say(
+                    Fact::QueueFull,
+                    format_args!(
+                        "port={} bytes={used} limit={limit}: reading rests until the writers have stored some",
+                        self.port.label
+                    ),
+                );
             }
             self.around.room.wait(&self.inbox);
             // Room may have come between the try and the asking.
@@ -107,12 +136,18 @@ impl Thread {
     }
 
     fn try_hand_over(&mut self, index: usize) -> bool {
-        let Some(slot) = self.slots.get_mut(index) else { return true };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return true;
+        };
         let session = slot.id(index);
         let (Some(device), Some(pending)) = (slot.device.clone(), slot.pending.take()) else {
             return true;
         };
-        let Some(hold) = self.around.room.take(&self.port_share(), pending.frame.len()) else {
+        let Some(hold) = self
+            .around
+            .room
+            .take(&self.port_share(), pending.frame.len())
+        else {
             self.slots[index].pending = Some(pending);
             return false;
         };
@@ -141,14 +176,16 @@ impl Thread {
         }
     }
 
-    fn port_share(&self) -> std::sync::Arc<crate::intake::Share> {
+    fn port_share(&self) -> std::sync::Arc<crate::room::Share> {
         std::sync::Arc::clone(&self.port.share)
     }
 
     /// There may be room again: the longest waiting goes first.
     pub(super) fn retry_stalled(&mut self) {
         while let Some(session) = self.stalled.pop_front() {
-            let Some((index, slot)) = self.find(session) else { continue };
+            let Some((index, slot)) = self.find(session) else {
+                continue;
+            };
             if !matches!(slot.phase, Phase::Stalled) {
                 continue;
             }
@@ -162,24 +199,30 @@ impl Thread {
 
     /// A delivery's outcome. One that fits no packet in flight is from a session that is gone.
     pub(super) fn handle_receipt(&mut self, session: SessionId, outcome: Outcome) {
-        let Some((index, slot)) = self.find(session) else { return };
+        let Some((index, slot)) = self.find(session) else {
+            return;
+        };
         if !matches!(slot.phase, Phase::InFlight(_)) {
             return;
         }
         slot.phase = Phase::Open;
         self.n_in_flight -= 1;
         let slot = &mut self.slots[index];
-        match outcome {
-            Outcome::Durable | Outcome::QuarantinedForGood => {
-                let ack = slot.session.durable(clock::now());
+        let ack = match outcome {
+            Outcome::Durable => Some(slot.session.durable(clock::now())),
+            Outcome::QuarantinedForGood => slot.session.quarantined_for_good(clock::now()),
+            Outcome::SendAgain | Outcome::Lost => None,
+        };
+        match ack {
+            Some(ack) => {
                 let n_records = ack[3];
                 if slot.send(&ack).is_err() {
                     return self.drop_slot(index, "ack not sent");
                 }
                 self.port.count_ack(n_records, clock::wall_us());
             }
-            Outcome::SendAgain => return self.close(index, "packet not readable"),
-            Outcome::Lost => return self.close(index, "delivery given back"),
+            None if outcome == Outcome::Lost => return self.close(index, "delivery given back"),
+            None => return self.close(index, "packet not readable"),
         }
         if !self.life.is_stopping() {
             self.turn(index);
@@ -201,7 +244,9 @@ impl Thread {
 
     /// Sends a watchdog probe on through a writer's queue.
     pub(super) fn pass_probe(&self, passed: Sender<Passed>) {
-        let Some(writer) = self.around.writers.first() else { return };
+        let Some(writer) = self.around.writers.first() else {
+            return;
+        };
         if let Err(TrySendError::Full(WriterMessage::Probe(passed))) =
             writer.try_send(WriterMessage::Probe(passed))
         {

@@ -4,16 +4,18 @@
 
 use std::sync::Arc;
 
+use super::lock;
 use super::slot::Phase;
 use super::thread::{Thread, text};
-use super::lock;
 use crate::clock::{self, Millis};
 use crate::conf::Accept;
 use crate::facts::{self, Fact};
-use crate::fleet::{Device, DeviceState, TakeOver};
+use crate::fleet::{Device, TakeOver};
 use crate::imei::Imei;
-use crate::intake::{CloseReason, DirectoryMessage, SessionId};
+use crate::intake::DirectoryMessage;
+use crate::mailbox::{CloseReason, SessionId};
 use crate::notes::Note;
+use crate::store::device::DeviceState;
 
 /// How long a login waits when two connections of one IMEI push each other out.
 const DAMP_MS: Millis = 5_000;
@@ -32,7 +34,7 @@ impl Thread {
     /// Finds out whether `imei` may speak here, and begins its session if so.
     pub(super) fn identify(&mut self, index: usize, imei: Imei) {
         let pinned = self.port.conf.device == Some(imei);
-        let accept = self.port.conf.accept.unwrap_or(self.around.accept);
+        let accept = self.port.conf.accept.unwrap_or(Accept::Known);
         match self.around.fleet.get(imei) {
             Some(device) => match device.state() {
                 DeviceState::Accepted => self.admit(index, &device),
@@ -42,7 +44,10 @@ impl Thread {
                 DeviceState::Removed => self.refuse(index, imei, "the device was removed"),
             },
             None if !self.around.fleet.is_loaded() => {
-                facts::say(Fact::LoginWaits, format_args!("port={} imei={imei}", self.port.label));
+                facts::say(
+                    Fact::LoginWaits,
+                    format_args!("port={} imei={imei}", self.port.label),
+                );
                 if let Some(slot) = self.slots.get_mut(index) {
                     slot.phase = Phase::Unknown(imei);
                 }
@@ -54,7 +59,9 @@ impl Thread {
 
     /// Asks the directory to register the device.
     fn ask(&mut self, index: usize, imei: Imei, pinned: bool) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         slot.phase = Phase::Asking(imei);
         let session = slot.id(index);
         let asks = self.session_ref(session);
@@ -66,13 +73,18 @@ impl Thread {
     }
 
     /// The directory answers a registration.
-    pub(super) fn handle_registered(&mut self, session: SessionId, device: Option<Arc<Device>>) {
-        let Some((index, slot)) = self.find(session) else { return };
-        let Phase::Asking(imei) = slot.phase else { return };
+    pub(super) fn handle_registered(&mut self, session: SessionId, is_registered: bool) {
+        let Some((index, slot)) = self.find(session) else {
+            return;
+        };
+        let Phase::Asking(imei) = slot.phase else {
+            return;
+        };
         slot.phase = Phase::Open;
-        match device {
-            Some(_) => self.identify(index, imei),
-            None => self.refuse(index, imei, "no more new devices for now"),
+        if is_registered {
+            self.identify(index, imei);
+        } else {
+            self.refuse(index, imei, "no more new devices for now");
         }
         self.turn(index);
     }
@@ -98,10 +110,17 @@ impl Thread {
         let now = clock::now();
         let imei = device.imei;
         let label = self.port.label.clone();
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         let (peer, session) = (slot.peer, slot.id(index));
         if device.is_kept_out(now) {
-            facts::say(Fact::DeviceKeptOut, format_args!("port={label} peer={peer} imei={imei}: its last session stopped a thread"));
+            facts::say(
+                Fact::DeviceKeptOut,
+                format_args!(
+                    "port={label} peer={peer} imei={imei}: its last session stopped a thread"
+                ),
+            );
             return self.close(index, "device kept out");
         }
         let me = self.session_ref(session);
@@ -110,18 +129,32 @@ impl Thread {
                 TakeOver::None => {}
                 TakeOver::From(old) => old.close(CloseReason::TakenOver),
                 TakeOver::Damped => {
-                    facts::say(Fact::TakeOverDamped, format_args!("port={label} peer={peer} imei={imei}: two connections use one IMEI"));
+                    facts::say(
+                        Fact::TakeOverDamped,
+                        format_args!(
+                            "port={label} peer={peer} imei={imei}: two connections use one IMEI"
+                        ),
+                    );
                     let until = now + DAMP_MS;
-                    let Some(slot) = self.slots.get_mut(index) else { return };
+                    let Some(slot) = self.slots.get_mut(index) else {
+                        return;
+                    };
                     slot.phase = Phase::Damped(imei, until);
                     return self.timers.plan(session, &mut slot.planned, until);
                 }
             }
         }
-        if !imei.luhn_ok() {
-            facts::say(Fact::ImeiOdd, format_args!("port={label} peer={peer} imei={imei}: the last digit is no Luhn digit of the others"));
+        if device.tell_odd() {
+            facts::say(
+                Fact::ImeiOdd,
+                format_args!(
+                    "port={label} peer={peer} imei={imei}: the last digit is no Luhn digit of the others"
+                ),
+            );
         }
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         // Another IMEI on the same connection: the device before it leaves.
         let before = slot.device.replace(Arc::clone(device));
         let by_login = slot.pending.is_none();
@@ -139,8 +172,16 @@ impl Thread {
         }
         let (device_id, at_us) = (device.id(), clock::wall_us());
         let port = self.port.address.port();
-        self.around.notes.leave(Note::LoggedIn { device_id, at_us, address: peer, port });
-        facts::say(Fact::LoginAccepted, format_args!("port={label} peer={peer} imei={imei}"));
+        self.around.notes.leave(Note::LoggedIn {
+            device_id,
+            at_us,
+            address: peer,
+            port,
+        });
+        facts::say(
+            Fact::LoginAccepted,
+            format_args!("port={label} peer={peer} imei={imei}"),
+        );
         if sent.is_err() {
             return self.drop_slot(index, "answer not sent");
         }
@@ -150,17 +191,29 @@ impl Thread {
     }
 
     fn refuse(&mut self, index: usize, imei: Imei, reason: &'static str) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         let (port, peer) = (self.port.label.clone(), slot.peer);
-        facts::say(Fact::LoginRefused, format_args!("port={port} peer={peer} imei={} reason={reason}", text(Some(imei))));
+        facts::say(
+            Fact::LoginRefused,
+            format_args!(
+                "port={port} peer={peer} imei={} reason={reason}",
+                text(Some(imei))
+            ),
+        );
         let by_login = slot.pending.is_none();
-        let answer = slot.session.login_refused();
+        let answer = by_login.then(|| slot.session.login_refused());
         // Dropped when the directory is behind: the log has the line, and the device comes again.
-        let _ = self.around.directory.try_send(DirectoryMessage::Refused { imei, port, peer, reason });
-        if by_login {
-            self.answer_and_close(index, &answer, reason);
-        } else {
-            self.close(index, reason);
+        let _ = self.around.directory.try_send(DirectoryMessage::Refused {
+            imei,
+            port,
+            peer,
+            reason,
+        });
+        match answer {
+            Some(answer) => self.answer_and_close(index, &answer, reason),
+            None => self.close(index, reason),
         }
     }
 }

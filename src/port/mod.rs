@@ -1,32 +1,34 @@
 //! One tracker port: what its thread, its supervisor and the command line share of it.
 //!
-//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `slot.rs` one connection in it, `login.rs` who is let
-//! in, `handover.rs` the way to the writer and back, `timers.rs` when what runs out. The supervisor owns the listening socket and lends clones, so a replaced thread loses
+//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `slot.rs` one connection in it, `turn.rs` how it is read,
+//! `login.rs` who is let in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what
+//! runs out. The supervisor owns the listening socket and lends clones, so a replaced thread loses
 //! no waiting connection.
 
 pub mod bind;
+mod ending;
 mod handover;
 mod login;
 mod slot;
 pub mod thread;
 mod timers;
+mod turn;
 
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
 
-use crate::conf::{Accept, Limits, PortConf, Timeouts};
+use crate::conf::{Limits, PortConf, Timeouts};
 use crate::fleet::Fleet;
 use crate::imei::Imei;
-use crate::intake::{
-    CloseReason, DirectoryMessage, Inbox, PortMessage, Room, SessionId, SessionRef, Share,
-    WriterMessage,
-};
+use crate::intake::{DirectoryMessage, WriterMessage};
+use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Notes;
+use crate::room::{Room, Share};
 
 /// What every port thread needs from the rest of the process.
 #[derive(Clone)]
@@ -47,8 +49,11 @@ pub struct Surroundings {
     pub timeouts: Timeouts,
     /// `[limits]`
     pub limits: Limits,
-    /// `[devices] accept`
-    pub accept: Accept,
+}
+
+/// The name of the thread that serves the port with this label.
+pub fn thread_name(label: &str) -> String {
+    format!("port {label}")
 }
 
 /// One bound port.
@@ -57,12 +62,14 @@ pub struct Port {
     pub address: SocketAddr,
     /// The address as people write it; names the thread too.
     pub label: String,
-    /// What the conf says of it.
+    /// What the conf says of it, `accept` filled in from `[devices]`.
     pub conf: PortConf,
     /// Counters for people.
     pub counts: Counts,
     listener: TcpListener,
     share: Arc<Share>,
+    /// One count for all generations: no two sessions of this port are ever taken for each other.
+    next_serial: AtomicU32,
     inbox: Mutex<Option<Arc<Inbox>>>,
     sessions: Mutex<Sessions>,
     turn: Mutex<Turn>,
@@ -77,6 +84,8 @@ pub struct Counts {
     pub packets_acked: AtomicU64,
     /// Records acked.
     pub records_acked: AtomicU64,
+    /// Packets that were given up un-acked when a thread ended; their devices send them again.
+    pub packets_unacked: AtomicU64,
     /// Bytes read.
     pub bytes_read: AtomicU64,
     /// Microseconds since 1970 UTC of the last acked packet.
@@ -124,6 +133,7 @@ impl Port {
             counts: Counts::default(),
             listener,
             share: Arc::default(),
+            next_serial: AtomicU32::new(0),
             inbox: Mutex::default(),
             sessions: Mutex::default(),
             turn: Mutex::default(),
@@ -165,7 +175,15 @@ impl Port {
     pub fn sessions(&self) -> Vec<(SessionId, SessionEntry)> {
         lock(&self.sessions)
             .iter()
-            .map(|(&slot, entry)| (SessionId { slot, serial: entry.serial }, entry.clone()))
+            .map(|(&slot, entry)| {
+                (
+                    SessionId {
+                        slot,
+                        serial: entry.serial,
+                    },
+                    entry.clone(),
+                )
+            })
             .collect()
     }
 
@@ -196,7 +214,11 @@ impl Port {
 
     fn count_ack(&self, n_records: u8, at_us: i64) {
         self.counts.packets_acked.fetch_add(1, Ordering::Relaxed);
-        self.counts.records_acked.fetch_add(u64::from(n_records), Ordering::Relaxed);
-        self.counts.last_ack_us.store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
+        self.counts
+            .records_acked
+            .fetch_add(u64::from(n_records), Ordering::Relaxed);
+        self.counts
+            .last_ack_us
+            .store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
     }
 }

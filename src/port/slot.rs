@@ -6,13 +6,15 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mio::net::TcpStream;
 
 use crate::clock::Millis;
 use crate::fleet::Device;
 use crate::imei::Imei;
-use crate::intake::{Content, SessionId};
+use crate::intake::Content;
+use crate::mailbox::SessionId;
 use crate::protocol::teltonika::session::Session;
 
 /// What a connection waits for.
@@ -32,6 +34,41 @@ pub(super) enum Phase {
     InFlight(usize),
     /// The other side to read the last answer; what it still sends is thrown away.
     Closing(Millis),
+}
+
+/// Bytes that a session keeps, counted against the budget of all ports for as long as they live, so that a thread that
+/// panics gives them back as well.
+#[derive(Debug)]
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    used: Arc<AtomicUsize>,
+}
+
+impl Held {
+    /// Keeps `rest` in place of what was kept. Returns the bytes of all sessions together.
+    pub(super) fn keep(&mut self, rest: &[u8]) -> usize {
+        let before = self.bytes.capacity();
+        if rest.is_empty() {
+            // An idle session keeps no buffer.
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(rest);
+        }
+        let after = self.bytes.capacity();
+        self.used.fetch_add(after, Ordering::AcqRel);
+        self.used.fetch_sub(before, Ordering::AcqRel) - before
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.bytes.capacity(), Ordering::AcqRel);
+    }
 }
 
 /// A packet that is not handed over yet.
@@ -54,7 +91,7 @@ pub(super) struct Slot {
     pub(super) phase: Phase,
     pub(super) device: Option<Arc<Device>>,
     /// Bytes behind which something is missing, or before which something is waited for.
-    pub(super) held: Vec<u8>,
+    pub(super) held: Held,
     pub(super) pending: Option<Box<Pending>>,
     /// An answer that the socket did not take yet; one byte or four.
     outgoing: Vec<u8>,
@@ -92,6 +129,7 @@ impl Slot {
         peer: SocketAddr,
         serial: u32,
         session: Session,
+        receive_used: &Arc<AtomicUsize>,
     ) -> Slot {
         Slot {
             stream,
@@ -100,7 +138,10 @@ impl Slot {
             session,
             phase: Phase::Open,
             device: None,
-            held: Vec::new(),
+            held: Held {
+                bytes: Vec::new(),
+                used: Arc::clone(receive_used),
+            },
             pending: None,
             outgoing: Vec::new(),
             planned: Millis::MAX,
@@ -145,8 +186,13 @@ impl Slot {
 
     /// Sends an answer, keeping what the socket does not take.
     pub(super) fn send(&mut self, answer: &[u8]) -> std::io::Result<()> {
-        let sent = if self.outgoing.is_empty() { self.write(answer)? } else { 0 };
-        self.outgoing.extend_from_slice(answer.get(sent..).unwrap_or_default());
+        let sent = if self.outgoing.is_empty() {
+            self.write(answer)?
+        } else {
+            0
+        };
+        self.outgoing
+            .extend_from_slice(answer.get(sent..).unwrap_or_default());
         Ok(())
     }
 

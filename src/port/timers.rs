@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::Millis;
-use crate::intake::SessionId;
+use crate::mailbox::SessionId;
 
 /// The deadlines of one port's sessions.
 #[derive(Debug, Default)]

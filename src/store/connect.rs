@@ -30,7 +30,7 @@ struct Target {
     port: u16,
 }
 
-/// Connects to `database` as `application_name` and prepares the session: `synchronous_commit = on`, time-outs, UTC,
+/// Connects to `database` as `application_name`, which begins with `trackport`, and prepares the session: `synchronous_commit = on`, time-outs, UTC,
 /// `search_path = trackport`.
 ///
 /// Blocks for a few `timeouts.tcp` per host.
@@ -93,6 +93,47 @@ fn connect_to(
         idle.as_millis(),
     ))?;
     Ok(client)
+}
+
+/// The oldest server that has what the schema uses: 15, as `server_version_num` counts.
+pub const SERVER_VERSION_MIN: i32 = 150_000;
+
+/// What a server says about itself that the promise depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// Its version as it is written: `15.18 (Debian ...)`.
+    pub version: String,
+    /// Its version as a number: 150018.
+    pub version_num: i32,
+    /// Committed means on the disk.
+    pub fsync: bool,
+    /// A page torn by a power loss is mended.
+    pub full_page_writes: bool,
+    /// It is a standby that takes no writes.
+    pub is_standby: bool,
+    /// Connections it takes.
+    pub max_connections: i32,
+}
+
+/// Asks the server for its version and for the settings that an operator may have got wrong.
+///
+/// # Errors
+/// When the server does not answer.
+pub fn server_facts(client: &mut Client) -> Result<ServerFacts, StoreError> {
+    let row = client.query_one(
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::integer,
+             current_setting('fsync')::boolean, current_setting('full_page_writes')::boolean,
+             pg_is_in_recovery(), current_setting('max_connections')::integer",
+        &[],
+    )?;
+    Ok(ServerFacts {
+        version: row.get(0),
+        version_num: row.get(1),
+        fsync: row.get(2),
+        full_page_writes: row.get(3),
+        is_standby: row.get(4),
+        max_connections: row.get(5),
+    })
 }
 
 /// The process id of the server's side of this connection.

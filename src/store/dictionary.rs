@@ -1,6 +1,6 @@
 //! The dictionary of AVL ids: what an id means on which model, as the maker's tables say it.
 //!
-//! Knows the CSV beside it and the table `trackport.avl_id`; which id fills which column is `typed.rs`'s business.
+//! Knows the CSV beside it; which id fills which column is `typed.rs`'s business, the table `avl_id.rs`'s.
 //!
 //! `dictionary/avl_ids.csv`: 3553 rows, 2423 ids, one row per (id, name, width, type, multiplier, unit) with
 //! the models for which it holds. 3096 rows come from the maker's wiki pages "Data Sending Parameters ID" of 33
@@ -11,13 +11,9 @@
 
 use std::sync::LazyLock;
 
-use postgres::Client;
 use serde::Deserialize;
 
-use super::error::StoreError;
-use super::migrate::digest_of;
-
-const CSV: &str = include_str!("dictionary/avl_ids.csv");
+pub(super) const CSV: &str = include_str!("dictionary/avl_ids.csv");
 
 /// The columns of the CSV as they are written.
 #[derive(Deserialize)]
@@ -137,54 +133,6 @@ fn number(text: &str) -> Option<f64> {
         Some(hex) => u64::from_str_radix(hex, 16).ok().map(|value| value as f64),
         None => text.parse().ok().filter(|value: &f64| value.is_finite()),
     }
-}
-
-/// Loads the dictionary into `trackport.avl_id` when the one there is another edition.
-///
-/// # Errors
-/// When the database refuses it.
-pub(super) fn load(client: &mut Client) -> Result<(), StoreError> {
-    // The rows depend on the text and on the code that reads it.
-    let digest = format!("{}-1", digest_of(CSV));
-    let mut transaction = client.transaction()?;
-    let loaded = transaction.query_opt(
-        "SELECT digest FROM trackport.dictionary WHERE name = 'avl_id' FOR UPDATE",
-        &[],
-    )?;
-    if loaded.is_some_and(|row| row.get::<_, String>(0) == digest) {
-        return Ok(());
-    }
-    // Through jsonb, because a jagged array (the models) has no array form.
-    let rows: Vec<serde_json::Value> = MEANINGS
-        .iter()
-        .enumerate()
-        .map(|(ordinal, one)| {
-            serde_json::json!({
-                "ordinal": ordinal, "id": one.id, "name": one.name, "bytes": one.width, "type": one.kind,
-                "min": one.min, "max": one.max, "multiplier": one.multiplier, "unit": one.unit,
-                "description": one.description, "models": one.models, "everywhere": one.everywhere,
-            })
-        })
-        .collect();
-    let n_rows =
-        i32::try_from(rows.len()).expect("the dictionary has thousands of rows, not billions");
-    transaction.execute("DELETE FROM trackport.avl_id", &[])?;
-    transaction.execute(
-        "INSERT INTO trackport.avl_id (ordinal, id, name, bytes, type, min, max, multiplier, unit, description, models, everywhere)
-         SELECT ordinal, id, name, bytes, type, min, max, multiplier, unit, description, models, everywhere
-         FROM jsonb_to_recordset($1) AS row (
-             ordinal integer, id integer, name text, bytes smallint, type text, min numeric, max numeric,
-             multiplier numeric, unit text, description text, models text[], everywhere boolean
-         )",
-        &[&serde_json::Value::Array(rows)],
-    )?;
-    transaction.execute(
-        "INSERT INTO trackport.dictionary (name, digest, n_rows) VALUES ('avl_id', $1, $2)
-         ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, n_rows = excluded.n_rows, loaded_at = now()",
-        &[&digest, &n_rows],
-    )?;
-    transaction.commit()?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -27,15 +27,22 @@ impl Inserter {
         client.batch_execute(
             "CREATE TEMP TABLE record_stage (LIKE trackport.record) ON COMMIT DELETE ROWS",
         )?;
-        let copy = client
-            .prepare(&format!("COPY trackport.record ({COLUMNS}) FROM STDIN (FORMAT binary)"))?;
-        let stage = client
-            .prepare(&format!("COPY pg_temp.record_stage ({COLUMNS}) FROM STDIN (FORMAT binary)"))?;
+        let copy = client.prepare(&format!(
+            "COPY trackport.record ({COLUMNS}) FROM STDIN (FORMAT binary)"
+        ))?;
+        let stage = client.prepare(&format!(
+            "COPY pg_temp.record_stage ({COLUMNS}) FROM STDIN (FORMAT binary)"
+        ))?;
         let merge = client.prepare(&format!(
             "INSERT INTO trackport.record ({COLUMNS}) SELECT {COLUMNS} FROM pg_temp.record_stage \
              ON CONFLICT (device_id, time, digest) DO NOTHING"
         ))?;
-        Ok(Inserter { client, copy, stage, merge })
+        Ok(Inserter {
+            client,
+            copy,
+            stage,
+            merge,
+        })
     }
 
     /// The connection, for what is not a record.
@@ -73,8 +80,9 @@ impl Inserter {
 
 /// Writes the stream. It is only buffered here; errors of the database show when it is finished.
 fn send(copy: &mut postgres::CopyInWriter<'_>, bytes: &[u8]) -> Result<(), StoreError> {
-    copy.write_all(bytes).map_err(|error| match error.downcast::<postgres::Error>() {
-        Ok(error) => StoreError::Database(error),
-        Err(error) => StoreError::Refused(error.to_string()),
-    })
+    copy.write_all(bytes)
+        .map_err(|error| match error.downcast::<postgres::Error>() {
+            Ok(error) => StoreError::Database(error),
+            Err(error) => StoreError::Refused(error.to_string()),
+        })
 }

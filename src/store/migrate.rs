@@ -3,14 +3,14 @@
 //! Invariants: one process migrates at a time (an advisory lock, waited for with a bound); what is applied
 //! is never applied again; an edited migration, or a schema newer than this program, changes nothing.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use postgres::Client;
 use postgres::error::SqlState;
-use twox_hash::XxHash3_64;
 
-use super::dictionary;
+use super::avl_id;
+use super::connect::{SERVER_VERSION_MIN, server_facts};
+use super::digest::digest_of;
 use super::error::StoreError;
 
 /// One numbered file.
@@ -100,6 +100,13 @@ pub fn migrate_reporting(
     client: &mut Client,
     report: &mut dyn FnMut(Step),
 ) -> Result<Vec<Applied>, StoreError> {
+    let server = server_facts(client)?;
+    if server.version_num < SERVER_VERSION_MIN {
+        return Err(StoreError::Refused(format!(
+            "PostgreSQL {} is too old: trackport needs 15 or newer",
+            server.version
+        )));
+    }
     report(Step::Lock);
     let row = client.query_one(
         "SELECT current_setting('statement_timeout'), current_setting('lock_timeout'), \
@@ -145,9 +152,15 @@ fn migrate_locked(
     client: &mut Client,
     report: &mut dyn FnMut(Step),
 ) -> Result<Vec<Applied>, StoreError> {
+    // Not IF NOT EXISTS: that asks for the right to create also where somebody made the schema already.
+    let exists: bool = client
+        .query_one("SELECT to_regnamespace('trackport') IS NOT NULL", &[])?
+        .get(0);
+    if !exists {
+        client.batch_execute("CREATE SCHEMA trackport")?;
+    }
     client.batch_execute(
-        "CREATE SCHEMA IF NOT EXISTS trackport;
-         CREATE TABLE IF NOT EXISTS trackport.migration (
+        "CREATE TABLE IF NOT EXISTS trackport.migration (
              version integer PRIMARY KEY,
              name text NOT NULL,
              digest text NOT NULL,
@@ -172,7 +185,7 @@ fn migrate_locked(
         });
     }
     report(Step::Dictionary);
-    dictionary::load(client)?;
+    avl_id::load(client)?;
     report(Step::Rights);
     let missing: Option<String> = client
         .query_one("SELECT trackport.grant_read()", &[])?
@@ -260,14 +273,6 @@ pub fn check_schema(client: &mut Client) -> Result<(), StoreError> {
         });
     }
     check_applied(client).map(|_| ())
-}
-
-/// The digest that tells an edited text, written as hex.
-pub(super) fn digest_of(text: &str) -> String {
-    let mut hex = String::with_capacity(16);
-    write!(hex, "{:016x}", XxHash3_64::oneshot(text.as_bytes()))
-        .expect("writing to a String cannot fail");
-    hex
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub mod dictionary;
 pub mod directory;
 /// Errors and what to do about them.
 pub mod error;
+/// Batches into `record`.
+pub mod insert;
 /// Refused logins and the fates of threads.
 pub mod journal;
 /// The newest record and the newest fix of each device.
@@ -24,13 +26,23 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// Records as rows of a COPY.
+pub mod rows;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 
+/// The dictionary as a table.
+mod avl_id;
+/// Whether a text has changed.
+mod digest;
 /// Where the password comes from.
 mod password;
 
-pub use connect::{backend_pid, connect, end_backend};
+pub use connect::{
+    SERVER_VERSION_MIN, ServerFacts, backend_pid, connect, end_backend, server_facts,
+};
 pub use error::{ErrorClass, StoreError, class, describe};
-pub use migrate::{Applied, check_schema, migrate, migrate_reporting, schema_version};
+pub use migrate::{
+    Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
+};
 pub use typed::{Typed, TypedColumns};

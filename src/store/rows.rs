@@ -3,7 +3,7 @@
 //! Source: PostgreSQL manual, COPY, "Binary Format". The order of columns is that of the table; nothing is allocated
 //! for a record beyond the buffer's growth.
 
-use crate::protocol::teltonika::avl::{Codec, IoValue, Record};
+use crate::protocol::teltonika::{Codec, IoValue, Record};
 use crate::store::typed::{Typed, TypedColumns};
 
 /// The columns of `trackport.record` in the order of [`Rows::push`].
@@ -27,7 +27,11 @@ pub struct Rows {
 
 impl Default for Rows {
     fn default() -> Rows {
-        let mut rows = Rows { buffer: Vec::new(), n_rows: 0, is_finished: false };
+        let mut rows = Rows {
+            buffer: Vec::new(),
+            n_rows: 0,
+            is_finished: false,
+        };
         rows.clear();
         rows
     }
@@ -80,11 +84,11 @@ impl Rows {
     /// Adds a record and returns what its IO elements say in typed columns.
     pub fn push(&mut self, origin: &Origin<'_>, record: &Record<'_>, digest: u64) -> Typed {
         let mut typed = Typed::default();
-        for element in record.io.elements() {
+        record.io.elements().for_each(|element| {
             if let IoValue::Fixed { width, raw } = element.value {
                 origin.typed.fill(element.id, width, raw, &mut typed);
             }
-        }
+        });
         let out = &mut self.buffer;
         out.extend_from_slice(&N_COLUMNS.to_be_bytes());
         int4(out, origin.device_id);
@@ -120,7 +124,9 @@ impl Rows {
 
 /// A device's time in microseconds since 1970 UTC. The decoder let only times of PostgreSQL's range through.
 pub fn time_us(time_ms: u64) -> i64 {
-    i64::try_from(time_ms).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+    i64::try_from(time_ms)
+        .unwrap_or(i64::MAX / 1000)
+        .saturating_mul(1000)
 }
 
 /// Degrees of a coordinate sent in units of 1e-7; the nearest double, so exact to the last digit sent.

@@ -229,6 +229,15 @@ fn yes_no(value: i64) -> Option<bool> {
     }
 }
 
+/// Whether `id` fills a column also where the model is unknown.
+pub(super) fn fills_without_model(id: u16) -> bool {
+    let columns = &MAPPINGS.unknown;
+    match columns.low.get(usize::from(id)) {
+        Some(place) => *place != NO_RULE,
+        None => columns.high.iter().any(|(high, _)| *high == id),
+    }
+}
+
 /// The rules that hold on `model`.
 fn rules_of_model(model: &str) -> Vec<(u16, Rule)> {
     let mut rules: Vec<(u16, Rule)> = Vec::new();

@@ -29,7 +29,9 @@ impl Signals {
     /// # Errors
     /// When the system refuses handlers.
     pub fn install() -> io::Result<Signals> {
-        Ok(Signals { hook: Hook::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])? })
+        Ok(Signals {
+            hook: Hook::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?,
+        })
     }
 
     /// What was asked for since the last call; repeats of one signal count once.

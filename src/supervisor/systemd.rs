@@ -36,11 +36,6 @@ pub fn feed_watchdog() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// Asks for more time for a start that takes long.
-pub fn extend_timeout(by: Duration) {
-    tell(&[NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))]);
-}
-
 /// How often the watchdog wants to be fed, if there is one.
 pub fn watchdog_period() -> Option<Duration> {
     sd_notify::watchdog_enabled()

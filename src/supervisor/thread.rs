@@ -63,20 +63,22 @@ where
 {
     let life = Arc::clone(life);
     // The kernel shows 15 bytes of a name; the end of a port's name tells more than its begin.
-    thread::Builder::new().name(life.name().to_owned()).spawn(move || {
-        let result = panic::catch_unwind(AssertUnwindSafe(|| body(&life)));
-        let ending = match result {
-            Ok(Ok(())) => Ending::Asked,
-            Ok(Err(error)) => Ending::Failed(error),
-            Err(payload) => Ending::Panicked(
-                PANIC
-                    .with_borrow_mut(Option::take)
-                    .unwrap_or_else(|| payload_text(payload.as_ref()).to_owned()),
-            ),
-        };
-        // An error means that the process is ending and nobody asks any more.
-        let _ = ended.send(Ended { life, ending });
-    })?;
+    thread::Builder::new()
+        .name(life.name().to_owned())
+        .spawn(move || {
+            let result = panic::catch_unwind(AssertUnwindSafe(|| body(&life)));
+            let ending = match result {
+                Ok(Ok(())) => Ending::Asked,
+                Ok(Err(error)) => Ending::Failed(error),
+                Err(payload) => Ending::Panicked(
+                    PANIC
+                        .with_borrow_mut(Option::take)
+                        .unwrap_or_else(|| payload_text(payload.as_ref()).to_owned()),
+                ),
+            };
+            // An error means that the process is ending and nobody asks any more.
+            let _ = ended.send(Ended { life, ending });
+        })?;
     Ok(())
 }
 
@@ -92,7 +94,9 @@ mod tests {
         start(&life, sender, |_| panic!("no such thing")).unwrap();
         let ended = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
         assert_eq!(ended.life.generation(), 4);
-        let Ending::Panicked(message) = ended.ending else { panic!("{:?}", ended.ending) };
+        let Ending::Panicked(message) = ended.ending else {
+            panic!("{:?}", ended.ending)
+        };
         assert!(message.contains("no such thing"), "{message}");
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use crate::intake::{Delivery, Passed, WriterMessage};
+use crate::intake::{Delivery, WriterMessage};
+use crate::mailbox::Passed;
 
 /// Bytes of packets in one batch at most.
 const BATCH_BYTES_MAX: usize = 32 << 20;
@@ -12,7 +13,7 @@ const BATCH_BYTES_MAX: usize = 32 << 20;
 /// Deliveries that one transaction shall store.
 #[derive(Debug)]
 pub(super) struct Batch {
-    deliveries: Vec<Box<Delivery>>,
+    deliveries: Vec<Delivery>,
     n_records: usize,
     n_bytes: usize,
     records_max: usize,
@@ -20,7 +21,12 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(records_max: usize) -> Batch {
-        Batch { deliveries: Vec::new(), n_records: 0, n_bytes: 0, records_max }
+        Batch {
+            deliveries: Vec::new(),
+            n_records: 0,
+            n_bytes: 0,
+            records_max,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -35,7 +41,7 @@ impl Batch {
                 WriterMessage::Delivery(delivery) => {
                     self.n_records += usize::from(delivery.n_records);
                     self.n_bytes += delivery.frame.len();
-                    self.deliveries.push(delivery);
+                    self.deliveries.push(*delivery);
                 }
                 WriterMessage::Probe(passed) => {
                     // An error means that nobody waits for it any more.
@@ -50,7 +56,7 @@ impl Batch {
     }
 
     /// Takes the deliveries out.
-    pub(super) fn take(&mut self) -> Vec<Box<Delivery>> {
+    pub(super) fn take(&mut self) -> Vec<Delivery> {
         self.n_records = 0;
         self.n_bytes = 0;
         std::mem::take(&mut self.deliveries)

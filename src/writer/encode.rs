@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::clock;
 use crate::intake::Delivery;
-use crate::protocol::teltonika::avl::{Packet, Record};
+use crate::protocol::teltonika::{Packet, Record};
 use crate::store::latest::{AHEAD_MAX, LatestRow};
 use crate::store::rows::{Origin, Rows, degrees, time_us};
 use crate::store::typed::Typed;
@@ -54,7 +54,7 @@ impl Hasher for DigestHasher {
 
 impl Encoder {
     /// Makes rows of `packets`; all of them staged when records of theirs may be in the table.
-    pub(super) fn encode(&mut self, packets: &[Box<Delivery>], all_staged: bool) {
+    pub(super) fn encode(&mut self, packets: &[Delivery], all_staged: bool) {
         self.direct.clear();
         self.staged.clear();
         self.seen.clear();
@@ -71,7 +71,9 @@ impl Encoder {
 
     fn encode_packet(&mut self, delivery: &Delivery, staged: bool) {
         // The port thread has checked it; what does not parse here holds no record.
-        let Some(packet) = Packet::from_checked(&delivery.frame) else { return };
+        let Some(packet) = Packet::from_checked(&delivery.frame) else {
+            return;
+        };
         let typed_columns = delivery.device.typed();
         let device_id = delivery.device.id();
         let origin = Origin {
@@ -86,16 +88,25 @@ impl Encoder {
         let mut newest_fix: Option<(Record<'_>, u64, Typed)> = None;
         for record in packet.records() {
             let digest = record.digest();
-            if !self.seen.insert(Key { device_id, time_ms: record.time_ms, digest }) {
+            if !self.seen.insert(Key {
+                device_id,
+                time_ms: record.time_ms,
+                digest,
+            }) {
                 continue;
             }
-            let rows = if staged { &mut self.staged } else { &mut self.direct };
+            let rows = if staged {
+                &mut self.staged
+            } else {
+                &mut self.direct
+            };
             let typed = rows.push(&origin, &record, digest);
             if time_us(record.time_ms) > believable_us {
                 continue;
             }
             let is_newer = |than: &Option<(Record<'_>, u64, Typed)>| {
-                than.as_ref().is_none_or(|(other, _, _)| record.time_ms >= other.time_ms)
+                than.as_ref()
+                    .is_none_or(|(other, _, _)| record.time_ms >= other.time_ms)
             };
             if is_newer(&newest) {
                 newest = Some((record, digest, typed));
@@ -105,9 +116,11 @@ impl Encoder {
             }
         }
         let same = matches!((&newest, &newest_fix), (Some(a), Some(b)) if a.1 == b.1);
-        self.latest.extend(newest.map(|newest| latest_row(&origin, newest)));
+        self.latest
+            .extend(newest.map(|newest| latest_row(&origin, newest)));
         if !same {
-            self.latest.extend(newest_fix.map(|fix| latest_row(&origin, fix)));
+            self.latest
+                .extend(newest_fix.map(|fix| latest_row(&origin, fix)));
         }
     }
 }

@@ -10,26 +10,29 @@ mod batch;
 mod encode;
 mod state;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
+use twox_hash::XxHash3_64;
 
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::conf::{Database, Timeouts};
 use crate::facts::{self, Fact};
-use crate::intake::{Content, Delivery, Outcome, Room, WriterMessage};
+use crate::intake::{Content, Delivery, WriterMessage};
 use crate::life::Life;
+use crate::mailbox::Outcome;
 use crate::notes::{Note, Notes};
+use crate::room::Room;
 use crate::store::connect::{backend_pid, connect, end_backend};
 use crate::store::error::{ErrorClass, StoreError};
 use crate::store::insert::Inserter;
-use crate::store::quarantine::{self, Entry};
+use crate::store::quarantine::{self, QuarantineEntry};
 
 use batch::Batch;
 use encode::Encoder;
 pub use state::{Link, WriterState};
-use std::sync::Arc;
 
 /// What a writer thread needs.
 #[derive(Clone)]
@@ -54,6 +57,8 @@ pub struct Surroundings {
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The same when a person is needed.
 const RETRY_SLOWLY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// How long an idle writer waits before it looks whether it shall end.
+const IDLE: Duration = Duration::from_millis(250);
 /// How long the end of a predecessor's backend is waited for.
 const BACKEND_END: Duration = Duration::from_secs(5);
 
@@ -65,17 +70,22 @@ pub fn run(life: &Life, around: &Surroundings) {
         life,
         around,
         inserter: None,
+        backend: None,
         encoder: Encoder::default(),
         retry: Backoff::new(RETRY.0, RETRY.1),
         retry_slowly: Backoff::new(RETRY_SLOWLY.0, RETRY_SLOWLY.1),
     };
     let mut batch = Batch::new(around.database.batch_records);
+    // A predecessor may have died in the middle.
+    around.state.set_in_database(false);
     while !life.is_retired() {
         life.beat();
-        batch.gather(&around.queue, life.patience());
+        batch.gather(&around.queue, life.patience().min(IDLE));
         if !batch.is_empty() {
             fail::fail_point!("writer-batch");
+            around.state.set_in_database(true);
             writer.store(batch.take());
+            around.state.set_in_database(false);
             around.room.wake();
         } else if life.is_stopping() {
             break;
@@ -87,12 +97,17 @@ pub fn run(life: &Life, around: &Surroundings) {
             break;
         }
     }
+    if !life.is_retired() {
+        writer.disconnect();
+    }
 }
 
 struct Writer<'a> {
     life: &'a Life,
     around: &'a Surroundings,
     inserter: Option<Inserter>,
+    /// The server's side of the connection.
+    backend: Option<i32>,
     encoder: Encoder,
     retry: Backoff,
     retry_slowly: Backoff,
@@ -112,17 +127,17 @@ enum Failed {
 
 impl Writer<'_> {
     /// Stores deliveries and resolves them. What is not resolved when this returns was given back un-acked.
-    fn store(&mut self, deliveries: Vec<Box<Delivery>>) {
+    fn store(&mut self, deliveries: Vec<Delivery>) {
         let (packets, broken): (Vec<_>, Vec<_>) = deliveries
             .into_iter()
             .partition(|delivery| matches!(delivery.content, Content::Packet));
         self.store_packets(packets);
         for delivery in broken {
-            self.store_broken(*delivery);
+            self.store_broken(delivery);
         }
     }
 
-    fn store_packets(&mut self, packets: Vec<Box<Delivery>>) {
+    fn store_packets(&mut self, packets: Vec<Delivery>) {
         // Parts still to be stored, the next one last; more than one only while a refused batch is taken apart.
         let mut parts = vec![(packets, false)];
         while let Some((mut part, mut all_staged)) = parts.pop() {
@@ -140,20 +155,24 @@ impl Writer<'_> {
                     // Staging passes over known records, so a key of somebody else's making refuses one here.
                     Err(Failed::Split | Failed::Known) if part.len() == 1 => {
                         if let Some(delivery) = part.pop() {
-                            self.store_refused(*delivery);
+                            self.store_refused(delivery);
                         }
                         break;
                     }
                     Err(Failed::Split | Failed::Known) => {
-                        facts::say(Fact::BatchSplit, format_args!("thread={} packets={}", self.life.name(), part.len()));
+                        facts::say(Fact::BatchSplit, format_args!("packets={}", part.len()));
                         let second = part.split_off(part.len() / 2);
                         parts.push((second, all_staged));
                         parts.push((part, all_staged));
                         break;
                     }
                     Err(Failed::GivenUp) => {
-                        let packets = part.len() + parts.iter().map(|(part, _)| part.len()).sum::<usize>();
-                        facts::say(Fact::DeliveriesDropped, format_args!("thread={} packets={packets}: their devices send them again", self.life.name()));
+                        let packets =
+                            part.len() + parts.iter().map(|(part, _)| part.len()).sum::<usize>();
+                        facts::say(
+                            Fact::DeliveriesDropped,
+                            format_args!("packets={packets}: their devices send them again"),
+                        );
                         return;
                     }
                 }
@@ -162,7 +181,7 @@ impl Writer<'_> {
     }
 
     /// One transaction for all of `packets`.
-    fn try_store(&mut self, packets: &[Box<Delivery>], all_staged: bool) -> Result<(), Failed> {
+    fn try_store(&mut self, packets: &[Delivery], all_staged: bool) -> Result<(), Failed> {
         self.encoder.encode(packets, all_staged);
         let started = clock::now();
         let mut encoder = std::mem::take(&mut self.encoder);
@@ -174,7 +193,9 @@ impl Writer<'_> {
         match result {
             Ok(_) => {
                 let n_records = self.encoder.direct.len() + self.encoder.staged.len();
-                self.around.state.count_batch(n_records, clock::now() - started);
+                self.around
+                    .state
+                    .count_batch(n_records, clock::now() - started);
                 Ok(())
             }
             Err(failed) => Err(failed),
@@ -182,7 +203,7 @@ impl Writer<'_> {
     }
 
     /// The rows are committed: says so to everybody who waits for it.
-    fn resolve(&mut self, packets: Vec<Box<Delivery>>) {
+    fn resolve(&mut self, packets: Vec<Delivery>) {
         if self.life.is_retired() {
             return;
         }
@@ -198,26 +219,58 @@ impl Writer<'_> {
     /// A packet that the database refuses, alone as it is, goes to quarantine for good.
     fn store_refused(&mut self, delivery: Delivery) {
         let reason = self.around.state.last_error();
-        let entry = Entry { code: "refused_by_database", reason: &reason, ..entry(&delivery) };
+        let entry = QuarantineEntry {
+            code: "refused_by_database",
+            reason: &reason,
+            ..entry(&delivery)
+        };
         loop {
             match self.with_database(|inserter| quarantine::refused(inserter.client(), &entry)) {
-                Ok(_) => break,
+                Ok(seen) if seen.acked => break,
+                Ok(_) => {
+                    let imei = delivery.device.imei;
+                    facts::say(
+                        Fact::QuarantineFull,
+                        format_args!(
+                            "imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"
+                        ),
+                    );
+                    return delivery.ticket.resolve(Outcome::SendAgain);
+                }
                 // Quarantine takes any bytes, so a refusal here is as odd as it is final for this connection.
                 Err(Failed::Again | Failed::Known | Failed::Split) => {}
                 Err(Failed::GivenUp) => return,
             }
         }
         let (imei, bytes) = (delivery.device.imei, delivery.frame.len());
-        facts::say(Fact::PacketRefused, format_args!("imei={imei} bytes={bytes} records={} reason={reason:?}", delivery.n_records));
+        facts::say(
+            Fact::PacketRefused,
+            format_args!(
+                "imei={imei} bytes={bytes} records={} reason={reason:?}",
+                delivery.n_records
+            ),
+        );
         if !self.life.is_retired() {
-            delivery.ticket.resolve(Outcome::QuarantinedForGood);
+            delivery.ticket.resolve(Outcome::Durable);
         }
     }
 
     /// A packet that cannot be read goes to quarantine; the third time for good.
     fn store_broken(&mut self, delivery: Delivery) {
-        let Content::Broken { code, ref reason, declared } = delivery.content else { return };
-        let entry = Entry { code, reason, n_records: declared.map(i32::from), ..entry(&delivery) };
+        let Content::Broken {
+            code,
+            ref reason,
+            declared,
+        } = delivery.content
+        else {
+            return;
+        };
+        let entry = QuarantineEntry {
+            code,
+            reason,
+            n_records: declared.map(i32::from),
+            ..entry(&delivery)
+        };
         let seen = loop {
             match self.with_database(|inserter| quarantine::report(inserter.client(), &entry)) {
                 Ok(seen) => break seen,
@@ -225,12 +278,27 @@ impl Writer<'_> {
                 Err(Failed::GivenUp) => return,
             }
         };
+        if seen.is_full {
+            let imei = delivery.device.imei;
+            facts::say(
+                Fact::QuarantineFull,
+                format_args!(
+                    "imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"
+                ),
+            );
+        }
         if self.life.is_retired() {
             return;
         }
         if seen.acked {
             let imei = delivery.device.imei;
-            facts::say(Fact::PacketQuarantined, format_args!("imei={imei} seen={} reason={reason:?}: kept and acked, so that the device goes on", seen.n_seen));
+            facts::say(
+                Fact::PacketQuarantined,
+                format_args!(
+                    "imei={imei} seen={} reason={reason:?}: kept and acked, so that the device goes on",
+                    seen.n_seen
+                ),
+            );
             delivery.ticket.resolve(Outcome::QuarantinedForGood);
         } else {
             delivery.ticket.resolve(Outcome::SendAgain);
@@ -248,7 +316,9 @@ impl Writer<'_> {
                 return Err(Failed::GivenUp);
             }
             self.try_connect();
-            let Some(inserter) = self.inserter.as_mut() else { continue };
+            let Some(inserter) = self.inserter.as_mut() else {
+                continue;
+            };
             match work(inserter) {
                 Ok(done) => {
                     self.link_up();
@@ -256,7 +326,7 @@ impl Writer<'_> {
                 }
                 Err(error) => match error.class() {
                     ErrorClass::Staging => {
-                        facts::say(Fact::BatchRestaged, format_args!("thread={}", self.life.name()));
+                        facts::say(Fact::BatchRestaged, format_args!(""));
                         self.around.state.set_error(&error.to_string());
                         return Err(Failed::Known);
                     }
@@ -285,7 +355,7 @@ impl Writer<'_> {
         }
         match self.connect() {
             Ok(inserter) => {
-                facts::say(Fact::DatabaseUp, format_args!("thread={}", self.life.name()));
+                facts::say(Fact::DatabaseUp, format_args!(""));
                 self.inserter = Some(inserter);
                 self.link_up();
             }
@@ -294,7 +364,7 @@ impl Writer<'_> {
         }
     }
 
-    fn connect(&self) -> Result<Inserter, StoreError> {
+    fn connect(&mut self) -> Result<Inserter, StoreError> {
         let around = self.around;
         let name = format!("{}/{}", around.application, self.life.name());
         let mut client = connect(&around.database, &around.timeouts, &name)?;
@@ -302,11 +372,13 @@ impl Writer<'_> {
         // Whatever an earlier generation still does in the database has to end first.
         for pid in around.state.old_backends() {
             let ended = end_backend(&mut client, pid, BACKEND_END)?;
-            facts::say(Fact::BackendEnded, format_args!("thread={} pid={pid} gone={ended}", self.life.name()));
+            facts::say(Fact::BackendEnded, format_args!("pid={pid} gone={ended}"));
             around.state.forget_backend(pid);
             self.life.beat();
         }
-        around.state.add_backend(backend_pid(&mut client)?);
+        let pid = backend_pid(&mut client)?;
+        around.state.add_backend(pid);
+        self.backend = Some(pid);
         Inserter::new(client)
     }
 
@@ -321,7 +393,10 @@ impl Writer<'_> {
         let pause = self.retry.next();
         self.around.state.set_error(&error.to_string());
         self.around.state.set_link(Link::Away);
-        facts::say(Fact::DatabaseAway, format_args!("thread={} error={error} retry_in={pause:?}: no acks until it answers", self.life.name()));
+        facts::say(
+            Fact::DatabaseAway,
+            format_args!("error={error} retry_in={pause:?}: no acks until it answers"),
+        );
         self.life.sleep(pause);
     }
 
@@ -330,27 +405,32 @@ impl Writer<'_> {
         let pause = self.retry_slowly.next();
         self.around.state.set_error(&error.to_string());
         self.around.state.set_link(Link::Refuses);
-        facts::say(Fact::DatabaseRefuses, format_args!("thread={} error={error} retry_in={pause:?}: no acks until somebody has mended it", self.life.name()));
+        facts::say(
+            Fact::DatabaseRefuses,
+            format_args!("error={error} retry_in={pause:?}: no acks until somebody has mended it"),
+        );
         self.life.sleep(pause);
     }
 
     fn disconnect(&mut self) {
-        if self.inserter.take().is_some() {
-            self.around.state.forget_all_backends();
+        self.inserter = None;
+        if let Some(pid) = self.backend.take() {
+            self.around.state.forget_backend(pid);
         }
     }
 }
 
-fn entry(delivery: &Delivery) -> Entry<'_> {
-    Entry {
-        imei: delivery.device.imei,
+fn entry(delivery: &Delivery) -> QuarantineEntry<'_> {
+    QuarantineEntry {
+        imei: Some(delivery.device.imei),
         device_id: Some(delivery.device.id()),
-        received_at_us: delivery.received_at_us,
-        port: delivery.port,
-        address: Some(delivery.peer),
+        received_at: clock::system_time(delivery.received_at_us),
+        port: Some(i32::from(delivery.port)),
+        address: Some(delivery.peer.ip().to_canonical()),
         code: "",
         reason: "",
         bytes: &delivery.frame,
+        digest: XxHash3_64::oneshot(&delivery.frame).cast_signed(),
         n_records: Some(i32::from(delivery.n_records)),
     }
 }

@@ -34,6 +34,7 @@ impl Link {
 pub struct WriterState {
     link: AtomicU8,
     schema_ready: Arc<AtomicBool>,
+    in_database: AtomicBool,
     batches: AtomicU64,
     records: AtomicU64,
     last_batch_ms: AtomicU64,
@@ -47,6 +48,7 @@ impl WriterState {
         WriterState {
             link: AtomicU8::new(Link::Starting as u8),
             schema_ready,
+            in_database: AtomicBool::new(false),
             batches: AtomicU64::new(0),
             records: AtomicU64::new(0),
             last_batch_ms: AtomicU64::new(0),
@@ -76,7 +78,19 @@ impl WriterState {
 
     /// What the database said last when it refused something.
     pub fn last_error(&self) -> String {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether it is busy in the database and reads no queue for that reason.
+    pub fn is_in_database(&self) -> bool {
+        self.in_database.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_in_database(&self, busy: bool) {
+        self.in_database.store(busy, Ordering::Relaxed);
     }
 
     pub(super) fn schema_is_ready(&self) -> bool {
@@ -98,18 +112,23 @@ impl WriterState {
     }
 
     pub(super) fn old_backends(&self) -> Vec<i32> {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn add_backend(&self, pid: i32) {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(pid);
     }
 
     pub(super) fn forget_backend(&self, pid: i32) {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).retain(|&other| other != pid);
-    }
-
-    pub(super) fn forget_all_backends(&self) {
-        self.backends.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.backends
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|&other| other != pid);
     }
 }

@@ -119,7 +119,7 @@ fn a_cut_off_frame_says_how_much_is_missing() {
         wrong(&found),
         [
             "   4  !! cut off: expected 44 bytes behind the length, found 32",
-            "  40  !! cut off: expected 1 bytes, found 0",
+            "  40  !! cut off: expected 1 byte, found 0",
         ]
     );
 }

@@ -13,3 +13,7 @@ mod golden;
 mod roundtrip;
 // One connection as a state machine, by hand-made time: answers, order, time-outs.
 mod session;
+// Things to test against.
+mod harness;
+// The tables: migrations, views, partitions, and the rules of what is kept beside the records.
+mod schema;

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use trackport::imei::Imei;
-use trackport::protocol::teltonika::avl::TIME_MS_MAX;
+use trackport::protocol::teltonika::codec::TIME_MS_MAX;
 use trackport::protocol::teltonika::encode::{
     EncodeError, IoSpec, RecordSpec, frame, login, packet,
 };
@@ -96,6 +96,53 @@ fn in_wire_order(mut record: RecordSpec) -> RecordSpec {
         IoSpec::Bytes(_) => u8::MAX,
     });
     record
+}
+
+/// The walk written as plainly as the maker's tables: whether `data` (codec to number of data 2)
+/// holds the records it announces.
+fn plainly_sound(data: &[u8]) -> bool {
+    let wide = |codec| usize::from(codec != 0x08) + 1;
+    let [codec, n_records, records @ .., second] = data else {
+        return false;
+    };
+    let (id, count) = (wide(*codec), if *codec == 0x8E { 2 } else { 1 });
+    let mut at = 0;
+    let mut number = |width: usize| {
+        let bytes = records.get(at..at + width)?;
+        at += width;
+        Some(
+            bytes
+                .iter()
+                .fold(0_usize, |n, byte| (n << 8) | usize::from(*byte)),
+        )
+    };
+    let mut record = || {
+        let time = number(8)?;
+        number(8)?;
+        number(8 + id - 1)?;
+        number(1 + usize::from(*codec == 0x10))?;
+        let (total, mut sum) = (number(count)?, 0);
+        for width in [1, 2, 4, 8] {
+            let n = number(count)?;
+            sum += n;
+            for _ in 0..n {
+                number(id)?;
+                number(width)?;
+            }
+        }
+        if *codec == 0x8E {
+            let n = number(2)?;
+            sum += n;
+            for _ in 0..n {
+                number(2)?;
+                let length = number(2)?;
+                number(length)?;
+            }
+        }
+        (total == sum && time as u64 <= TIME_MS_MAX).then_some(())
+    };
+    let walked = (0..*n_records).all(|_| record().is_some());
+    walked && n_records == second && *n_records > 0 && at == records.len()
 }
 
 fn checked(frame: &[u8]) -> Packet<'_> {
@@ -208,6 +255,21 @@ proptest! {
     }
 
     #[test]
+    fn the_verdict_is_that_of_the_plain_walk((codec, records) in packets(), copies in 1..4_usize, noise in vec((any::<prop::sample::Index>(), 0..4_u8), 0..4)) {
+        // Copies, because records of one shape are walked another way.
+        let records: Vec<RecordSpec> = records.iter().flat_map(|record| vec![record.clone(); copies]).collect();
+        let whole = packet(codec, &records).unwrap();
+        let mut data = whole[8..whole.len() - 4].to_vec();
+        for (at, step) in noise {
+            // The codec byte itself stays.
+            let at = 1 + at.index(data.len() - 1);
+            data[at] = data[at].wrapping_add(step);
+        }
+        let found = check(&frame(&data).unwrap()).is_ok();
+        prop_assert_eq!(found, plainly_sound(&data));
+    }
+
+    #[test]
     fn random_bytes_harm_nobody(bytes in vec(any::<u8>(), 0..600)) {
         touch_everything(&bytes);
         touch_everything(&frame(&bytes).unwrap());
@@ -294,6 +356,38 @@ fn each_inner_mistake_has_its_code() {
     assert_eq!(code(&|data| data[2 + 25] = 1), "io_count");
     assert_eq!(code(&|data| data.insert(last, 0)), "trailing");
     assert_eq!(check(&[0; 5]).unwrap_err().code(), "short");
+}
+
+#[test]
+fn a_wrong_count_among_records_of_one_shape_is_noticed() {
+    for codec in [Codec::Codec8, Codec::Codec8Extended] {
+        let one = |id, width| (id, IoSpec::Fixed { width, raw: 0 });
+        let io = vec![one(1, 1), one(2, 2), one(3, 4), one(4, 8)];
+        let whole = packet(codec, &vec![RecordSpec { io, ..spec() }; 3]).unwrap();
+        let data = &whole[8..whole.len() - 4];
+        let record = checked(&whole).records().next().unwrap();
+        let io_at = record.raw.len() - record.io.bytes.len();
+        let (id, count) = (
+            usize::from(codec.id_width()),
+            usize::from(codec.count_width()),
+        );
+        // The last byte of the total, then of each group's count.
+        let mut at = 2 + record.raw.len() + io_at + count - 1;
+        for width in [0, 1, 2, 4, 8] {
+            let mut damaged = data.to_vec();
+            assert_eq!(
+                damaged[at],
+                if width == 0 { 4 } else { 1 },
+                "{codec:?} {width}"
+            );
+            damaged[at] = 2;
+            assert!(
+                check(&frame(&damaged).unwrap()).is_err(),
+                "{codec:?} {width}"
+            );
+            at += count + if width == 0 { 0 } else { id + width };
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! beyond its bound.
 
 use super::super::super::imei::Imei;
-use super::avl::Codec;
+use super::codec::Codec;
 use super::crc::crc16;
 
 /// One record to be sent; the fields are those of [`super::Record`].

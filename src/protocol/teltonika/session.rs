@@ -9,7 +9,8 @@
 //! - What is misused by the caller gives an answer that loses nothing (ack 0: send again).
 
 use super::super::super::imei::{Imei, ImeiError};
-use super::avl::{Checked, Packet, PacketError, check, declared};
+use super::avl::{Checked, Packet, check, declared};
+use super::error::PacketError;
 use super::frame::{Cut, FrameError, cut};
 
 /// Milliseconds of the caller's monotonic clock.

@@ -245,7 +245,7 @@ create index avl_id_id on trackport.avl_id (id, ordinal);
 comment on table trackport.avl_id is
     'What AVL ids mean, on which models. Loaded from the dictionary inside trackport; changes made here are overwritten by an upgrade.';
 comment on column trackport.avl_id.everywhere is
-    'The id has the same name, sign, multiplier and unit on every model, so that it can be named for a device of unknown model.';
+    'The id means the same on every model, so that its first row names it for a device of unknown model.';
 
 create table trackport.dictionary (
     name text primary key,

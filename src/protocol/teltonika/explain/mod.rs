@@ -9,9 +9,13 @@ use std::fmt::Write;
 use super::super::super::imei::Imei;
 use super::super::hex;
 use super::super::reader::{Reader, Short};
-use super::avl::{Codec, TIME_MS_MAX};
+use super::codec::{Codec, TIME_MS_MAX};
 use super::crc::crc16;
 use super::frame::{LooksLike, PING};
+
+mod message;
+mod words;
+use words::{as_text, coordinate, ends_with_its_crc, generation, number_of, priority, signed, utc};
 
 /// What a device's model calls an AVL id.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +103,10 @@ impl Writer<'_> {
         } = short;
         self.wrong(
             offset,
-            &format!("cut off: expected {wanted} bytes, found {left}"),
+            &format!(
+                "cut off: expected {wanted} byte{}, found {left}",
+                if wanted == 1 { "" } else { "s" }
+            ),
         );
         self.rest(reader, "not explained");
     }
@@ -412,136 +419,5 @@ impl Writer<'_> {
             _ => text.push_str(&unit.unwrap_or_default()),
         }
         text
-    }
-
-    /// A command, response or message of codecs 12 to 15.
-    fn message(&mut self, reader: &mut Reader<'_>, codec_id: u8) -> Result<(), Short> {
-        self.number(reader, 1, |n| {
-            format!("type: 0x{n:02X} {}", message_type(n))
-        })?;
-        let size = self.number(reader, 4, |n| format!("size: {n}"))?;
-        let mut body = reader.sub(usize::try_from(size).unwrap_or(usize::MAX))?;
-        if let 0x0D | 0x0F = codec_id {
-            self.message_time(&mut body, codec_id)?;
-        }
-        if let 0x0E | 0x0F = codec_id {
-            let offset = body.position();
-            let imei = body.take(8)?;
-            let digits = hex::encode(imei);
-            self.row(
-                offset,
-                imei,
-                &format!("IMEI: {}", digits.strip_prefix('0').unwrap_or(&digits)),
-            );
-        }
-        let offset = body.position();
-        let text = body.rest();
-        if !text.is_empty() {
-            self.row(
-                offset,
-                text,
-                &format!("{} bytes{}", text.len(), as_text(text)),
-            );
-        }
-        Ok(())
-    }
-
-    /// Seconds in four bytes; older codec 13 has milliseconds in eight, whose upper half is small.
-    fn message_time(&mut self, body: &mut Reader<'_>, codec_id: u8) -> Result<(), Short> {
-        let ms = number_of(body.rest().get(..8).unwrap_or_default());
-        if codec_id == 0x0D && body.rest().len() >= 8 && ms < 0x0400_0000_0000 {
-            self.number(body, 8, |ms| format!("timestamp ms: {ms} = {}", utc(ms)))?;
-        } else {
-            self.number(body, 4, |s| {
-                format!("timestamp s: {s} = {}", utc(s.saturating_mul(1000)))
-            })?;
-        }
-        Ok(())
-    }
-}
-
-fn ends_with_its_crc(bytes: &[u8]) -> bool {
-    bytes
-        .split_last_chunk::<4>()
-        .is_some_and(|(data, crc)| u32::from_be_bytes(*crc) == u32::from(crc16(data)))
-}
-
-fn number_of(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
-}
-
-/// `raw` of `width` bytes in two's complement.
-fn signed(raw: u64, width: u8) -> i64 {
-    let unused_bits = 64_u32.saturating_sub(u32::from(width).saturating_mul(8));
-    raw.wrapping_shl(unused_bits)
-        .cast_signed()
-        .wrapping_shr(unused_bits)
-}
-
-fn utc(ms: u64) -> String {
-    let time = i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    match time {
-        Some(time) => time.strftime("%Y-%m-%d %H:%M:%S%.3f UTC").to_string(),
-        None => "after the year 9999".to_owned(),
-    }
-}
-
-fn coordinate(axis: &str, raw: u64, degrees_max: u64) -> String {
-    let raw = signed(raw, 4);
-    let size = raw.unsigned_abs();
-    let sign = if raw < 0 { "-" } else { "" };
-    let (degrees, parts) = (size / 10_000_000, size % 10_000_000);
-    let beyond = if size > degrees_max.saturating_mul(10_000_000) {
-        format!(" (beyond {degrees_max}: no place on earth)")
-    } else {
-        String::new()
-    };
-    format!("{axis}: {raw} = {sign}{degrees}.{parts:07} deg{beyond}")
-}
-
-fn as_text(bytes: &[u8]) -> String {
-    let printable = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
-    if !bytes.is_empty() && bytes.iter().all(printable) {
-        format!(": \"{}\"", bytes.escape_ascii())
-    } else {
-        String::new()
-    }
-}
-
-fn priority(n: u64) -> &'static str {
-    match n {
-        0 => "Low",
-        1 => "High",
-        2 => "Panic",
-        3 => "Security",
-        _ => "(unknown)",
-    }
-}
-
-fn generation(n: u64) -> &'static str {
-    match n {
-        0 => "On Exit",
-        1 => "On Entrance",
-        2 => "On Both",
-        3 => "Reserved",
-        4 => "Hysteresis",
-        5 => "On Change",
-        6 => "Eventual",
-        7 => "Periodical",
-        _ => "(unknown)",
-    }
-}
-
-fn message_type(n: u64) -> &'static str {
-    match n {
-        0x05 => "command",
-        0x06 => "response",
-        0x0B => "message",
-        0x11 => "nACK: the IMEI is another's",
-        _ => "(unknown)",
     }
 }

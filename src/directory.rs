@@ -1,0 +1,277 @@
+//! The directory thread: keeps the devices in memory in step with the database.
+//!
+//! It loads the list at start, follows changes by NOTIFY and, should one be missed, by version every ten seconds; it registers
+//! devices for ports with `accept = "any"` and counts refused logins. Ports never wait for it: they ask and go on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use postgres::Client;
+use postgres::fallible_iterator::FallibleIterator;
+
+use crate::backoff::Backoff;
+use crate::clock::{self, Millis};
+use crate::conf::{Database, Timeouts};
+use crate::facts::{self, Fact};
+use crate::fleet::Device;
+use crate::hub::Hub;
+use crate::imei::Imei;
+use crate::intake::DirectoryMessage;
+use crate::life::Life;
+use crate::mailbox::{CloseReason, PortMessage, SessionRef};
+use crate::store::connect::connect;
+use crate::store::device::DeviceState;
+use crate::store::directory::{self as table, DEVICE_CHANNEL, KnownDevice};
+use crate::store::error::StoreError;
+use crate::store::journal::{LoginAttempt, add_login_attempts};
+
+/// Questions that wait at most.
+pub const QUESTIONS_MAX: usize = 65_536;
+/// How long a notification may lie unread.
+const LISTEN_EVERY: Duration = Duration::from_millis(100);
+/// How often the list is compared by version.
+const REREAD_EVERY_MS: Millis = 10_000;
+/// How often refused logins are written.
+const ATTEMPTS_EVERY_MS: Millis = 1_000;
+/// Refused (IMEI, port) pairs between two writes.
+const ATTEMPTS_MAX: usize = 10_000;
+const HOUR_MS: Millis = 3_600_000;
+
+/// What the directory thread needs.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Its queue.
+    pub questions: Receiver<DirectoryMessage>,
+    /// Devices and ports.
+    pub hub: Arc<Hub>,
+    /// `[database]`
+    pub database: Database,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// The process's name in `pg_stat_activity`.
+    pub application: String,
+    /// `[devices] max_new_devices`
+    pub max_new_devices: u32,
+}
+
+/// Answers questions until `life` says stop. Blocks in its queue and in the database.
+pub fn run(life: &Life, around: &Surroundings) {
+    let mut directory = Directory {
+        life,
+        around,
+        client: None,
+        version: 0,
+        reread_at: 0,
+        registrations: Vec::new(),
+        attempts: HashMap::new(),
+        attempts_at: 0,
+        hour_from: clock::now(),
+        n_new: 0,
+    };
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    while !life.is_stopping() {
+        life.beat();
+        directory.hear();
+        match directory.work() {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                directory.client = None;
+                facts::say(Fact::DatabaseAway, format_args!("error={error}"));
+                life.sleep(backoff.next());
+            }
+        }
+    }
+}
+
+struct Directory<'a> {
+    life: &'a Life,
+    around: &'a Surroundings,
+    client: Option<Client>,
+    /// The newest change that is in memory.
+    version: i64,
+    reread_at: Millis,
+    registrations: Vec<(Imei, bool, SessionRef)>,
+    attempts: HashMap<(Imei, String), LoginAttempt>,
+    attempts_at: Millis,
+    hour_from: Millis,
+    n_new: u32,
+}
+
+impl Directory<'_> {
+    /// Takes what was asked, waiting a moment for the first question.
+    fn hear(&mut self) {
+        let wait = LISTEN_EVERY.min(self.life.patience());
+        let mut next = self.around.questions.recv_timeout(wait).ok();
+        while let Some(message) = next {
+            match message {
+                DirectoryMessage::Register { imei, pinned, asks } => {
+                    self.registrations.push((imei, pinned, asks));
+                }
+                DirectoryMessage::Refused {
+                    imei,
+                    port,
+                    peer,
+                    reason,
+                } => {
+                    let now = clock::system_time(clock::wall_us());
+                    if self.attempts.len() >= ATTEMPTS_MAX {
+                        facts::count(Fact::NotesDropped);
+                    } else {
+                        let attempt =
+                            self.attempts
+                                .entry((imei, port.clone()))
+                                .or_insert_with(|| LoginAttempt {
+                                    imei: imei.to_string(),
+                                    port,
+                                    n_attempts: 0,
+                                    first_at: now,
+                                    last_at: now,
+                                    last_address: None,
+                                    reason: String::new(),
+                                });
+                        attempt.n_attempts += 1;
+                        attempt.last_at = now;
+                        attempt.last_address = Some(peer.ip().to_canonical());
+                        reason.clone_into(&mut attempt.reason);
+                    }
+                }
+            }
+            if self.registrations.len() >= QUESTIONS_MAX {
+                return;
+            }
+            next = self.around.questions.try_recv().ok();
+        }
+    }
+
+    /// Brings memory and database together.
+    fn work(&mut self) -> Result<(), StoreError> {
+        if !self
+            .around
+            .hub
+            .schema_ready
+            .load(std::sync::atomic::Ordering::Acquire)
+        {
+            return Ok(());
+        }
+        let now = clock::now();
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => self.begin()?,
+        };
+        let notified = client
+            .notifications()
+            .iter()
+            .count()
+            .map_err(StoreError::Database)?
+            > 0;
+        if notified || now >= self.reread_at {
+            self.reread_at = now + REREAD_EVERY_MS;
+            let changed = table::changed_since(&mut client, self.version)?;
+            self.take_over(&changed);
+        }
+        self.register(&mut client)?;
+        if now >= self.attempts_at && !self.attempts.is_empty() {
+            self.attempts_at = now + ATTEMPTS_EVERY_MS;
+            let attempts: Vec<LoginAttempt> = self.attempts.values().cloned().collect();
+            add_login_attempts(&mut client, &attempts)?;
+            self.attempts.clear();
+        }
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// Connects and loads the whole list: the database may have been restored to an earlier state meanwhile.
+    fn begin(&mut self) -> Result<Client, StoreError> {
+        let around = self.around;
+        let name = format!("{}/{}", around.application, self.life.name());
+        let mut client = connect(&around.database, &around.timeouts, &name)?;
+        client.batch_execute(&format!("LISTEN {DEVICE_CHANNEL}"))?;
+        let devices = table::load_all(&mut client)?;
+        self.version = 0;
+        self.take_over(&devices);
+        if !around.hub.fleet.is_loaded() {
+            facts::say(
+                Fact::DirectoryLoaded,
+                format_args!("devices={}", devices.len()),
+            );
+            around.hub.fleet.set_loaded();
+        }
+        // Also those that asked while the connection was away.
+        around.hub.tell_ports(|| PortMessage::DirectoryLoaded);
+        Ok(client)
+    }
+
+    fn take_over(&mut self, devices: &[KnownDevice]) {
+        for known in devices {
+            self.version = self.version.max(known.version);
+            let device = self.around.hub.fleet.put(known);
+            if known.state != DeviceState::Accepted {
+                close_session(&device);
+            }
+        }
+    }
+
+    fn register(&mut self, client: &mut Client) -> Result<(), StoreError> {
+        while let Some((imei, pinned, asks)) = self.registrations.pop() {
+            self.life.beat();
+            if !pinned && !self.has_place(imei) {
+                let session = asks.session;
+                asks.inbox.send(PortMessage::Registered {
+                    session,
+                    is_registered: false,
+                });
+                continue;
+            }
+            let known = match table::register(client, imei, DeviceState::Accepted) {
+                Ok(known) => known,
+                Err(error) => {
+                    self.registrations.push((imei, pinned, asks));
+                    return Err(error);
+                }
+            };
+            let is_new = self.around.hub.fleet.get(imei).is_none();
+            self.around.hub.fleet.put(&known);
+            if is_new {
+                self.n_new += u32::from(!pinned);
+                facts::say(
+                    Fact::DeviceRegistered,
+                    format_args!("imei={imei} id={}", known.id),
+                );
+            }
+            let session = asks.session;
+            asks.inbox.send(PortMessage::Registered {
+                session,
+                is_registered: true,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether one more new device may be registered in this hour.
+    fn has_place(&mut self, imei: Imei) -> bool {
+        let now = clock::now();
+        if now.saturating_sub(self.hour_from) >= HOUR_MS {
+            self.hour_from = now;
+            self.n_new = 0;
+        }
+        let max = self.around.max_new_devices;
+        if self.n_new >= max && self.around.hub.fleet.get(imei).is_none() {
+            facts::say(
+                Fact::RegistrationLimit,
+                format_args!(
+                    "imei={imei} per_hour={max}: raise [devices] max_new_devices, or add the device"
+                ),
+            );
+            return false;
+        }
+        true
+    }
+}
+
+fn close_session(device: &Arc<Device>) {
+    if let Some(session) = device.session() {
+        session.close(CloseReason::Refused);
+    }
+}

@@ -1,0 +1,363 @@
+//! The keeper thread: housekeeping in the database, never on the way of a record.
+//!
+//! At start it brings the schema up to date, which everybody else waits for; then it keeps partitions ahead of time, applies
+//! retention, and writes what others left as notes: latest positions, contacts, the fates of threads, poisoned bytes.
+//! Notes are coalesced per device and written once a second; what is lost with a crash is repaired from `record`.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::Receiver;
+use postgres::Client;
+use twox_hash::XxHash3_64;
+
+use crate::backoff::Backoff;
+use crate::clock::{self, Millis};
+use crate::conf::{Database, Retention, Timeouts};
+use crate::facts::{self, Fact};
+use crate::hub::Hub;
+use crate::imei::Imei;
+use crate::life::Life;
+use crate::notes::Note;
+use crate::store::connect::connect;
+use crate::store::directory::{DeviceContact, disconnect_all, store_contacts};
+use crate::store::error::{ErrorClass, StoreError};
+use crate::store::journal::{PortEvent, add_port_events, drop_old_port_events};
+use crate::store::latest::{LatestRow, repair_latest, update_latest};
+use crate::store::migrate::{Step, migrate_reporting};
+use crate::store::partition::{drop_expired, ensure_partitions};
+use crate::store::quarantine::{self, QuarantineEntry};
+
+const FLUSH_EVERY_MS: Millis = 1_000;
+const PARTITIONS_EVERY_MS: Millis = 600_000;
+const RETENTION_EVERY_MS: Millis = 3_600_000;
+/// A migration may rightly take long; nothing is heard of the thread meanwhile.
+const MIGRATION_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Devices whose `latest` is repaired in one statement.
+const REPAIR_CHUNK: i64 = 1_000;
+/// Events and poisoned sessions kept while the database is away.
+const EVENTS_MAX: usize = 10_000;
+const POISON_MAX: usize = 100;
+
+/// What the keeper needs.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Its queue.
+    pub notes: Receiver<Note>,
+    /// What it tells about the schema.
+    pub hub: Arc<Hub>,
+    /// `[database]`
+    pub database: Database,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[retention]`
+    pub retention: Retention,
+    /// The process's name in `pg_stat_activity`.
+    pub application: String,
+}
+
+/// Keeps house until `life` says stop. Blocks in its queue and in the database.
+pub fn run(life: &Life, around: &Surroundings) {
+    let mut keeper = Keeper {
+        life,
+        around,
+        client: None,
+        due: Due::default(),
+        pile: Pile::default(),
+    };
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    loop {
+        life.beat();
+        let is_last = life.is_stopping();
+        keeper.hear();
+        match keeper.work(is_last) {
+            Ok(()) => backoff.reset(),
+            Err(error) => {
+                keeper.client = None;
+                let pause = backoff.next();
+                let fact = match error.class() {
+                    ErrorClass::Person if !around.hub.schema_ready.load(Ordering::Acquire) => {
+                        Fact::SchemaBad
+                    }
+                    ErrorClass::Person => Fact::DatabaseRefuses,
+                    _ => Fact::KeeperFailed,
+                };
+                facts::say(fact, format_args!("error={error} retry_in={pause:?}"));
+                life.sleep(pause);
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+struct Keeper<'a> {
+    life: &'a Life,
+    around: &'a Surroundings,
+    client: Option<Client>,
+    due: Due,
+    pile: Pile,
+}
+
+/// When what is done next.
+#[derive(Default)]
+struct Due {
+    flush: Millis,
+    partitions: Millis,
+    retention: Millis,
+    /// The device after which `latest` is still to be repaired; `None`: done.
+    repair_after: Option<i32>,
+    is_begun: bool,
+}
+
+/// Notes that are not written yet.
+#[derive(Default)]
+struct Pile {
+    latest: Vec<LatestRow>,
+    /// Devices with a session.
+    online: HashSet<i32>,
+    contacts: HashMap<i32, DeviceContact>,
+    events: Vec<PortEvent>,
+    poison: Vec<Poison>,
+}
+
+struct Poison {
+    imei: Imei,
+    at: SystemTime,
+    port: u16,
+    bytes: Vec<u8>,
+    reason: String,
+}
+
+impl Keeper<'_> {
+    fn hear(&mut self) {
+        let wait = self
+            .life
+            .patience()
+            .min(Duration::from_millis(FLUSH_EVERY_MS / 2));
+        let mut next = self.around.notes.recv_timeout(wait).ok();
+        while let Some(note) = next {
+            self.pile.add(note);
+            if self.pile.latest.len() > EVENTS_MAX {
+                return;
+            }
+            next = self.around.notes.try_recv().ok();
+        }
+    }
+
+    fn work(&mut self, is_last: bool) -> Result<(), StoreError> {
+        let now = clock::now();
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None if is_last => return Ok(()),
+            None => self.begin()?,
+        };
+        let wall = clock::system_time(clock::wall_us());
+        if now >= self.due.partitions {
+            let made = ensure_partitions(&mut client, self.around.retention.partition, wall)?;
+            if !made.is_empty() {
+                let names: Vec<&str> = made.iter().map(|one| one.name.as_str()).collect();
+                facts::say(
+                    Fact::PartitionsMade,
+                    format_args!("names={}", names.join(",")),
+                );
+            }
+            self.due.partitions = now + PARTITIONS_EVERY_MS;
+            // Inserts go well without the partitions of the future, but not without the schema.
+            self.around.hub.schema_ready.store(true, Ordering::Release);
+        }
+        if now >= self.due.flush || is_last {
+            self.due.flush = now + FLUSH_EVERY_MS;
+            self.pile.flush(&mut client)?;
+        }
+        if let Some(after) = self.due.repair_after {
+            self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
+        }
+        if now >= self.due.retention {
+            self.due.retention = now + RETENTION_EVERY_MS;
+            self.retain(&mut client, wall)?;
+        }
+        self.client = Some(client);
+        Ok(())
+    }
+
+    /// Connects and brings the schema up to date.
+    fn begin(&mut self) -> Result<Client, StoreError> {
+        let around = self.around;
+        let name = format!("{}/{}", around.application, self.life.name());
+        let mut client = connect(&around.database, &around.timeouts, &name)?;
+        self.life.beat_ahead(MIGRATION_MAX);
+        let applied = migrate_reporting(&mut client, &mut |step| {
+            if let Step::Apply { version, name } = step {
+                facts::say(
+                    Fact::Migrated,
+                    format_args!("version={version} name={name}"),
+                );
+            }
+        });
+        self.life.beat();
+        applied?;
+        if !self.due.is_begun {
+            self.due.is_begun = true;
+            self.due.repair_after = Some(0);
+            // Whoever was connected to an earlier process is not connected to this one.
+            disconnect_all(&mut client)?;
+        }
+        Ok(client)
+    }
+
+    fn retain(&self, client: &mut Client, wall: SystemTime) -> Result<(), StoreError> {
+        drop_old_port_events(client, wall)?;
+        let Some(keep) = self.around.retention.keep else {
+            return Ok(());
+        };
+        let expired = drop_expired(client, keep, wall)?;
+        if !expired.dropped.is_empty() || expired.n_default_rows > 0 {
+            facts::say(
+                Fact::PartitionsDropped,
+                format_args!(
+                    "names={} default_rows={}",
+                    expired.dropped.join(","),
+                    expired.n_default_rows
+                ),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Pile {
+    fn add(&mut self, note: Note) {
+        match note {
+            Note::LoggedIn {
+                device_id,
+                at_us,
+                address,
+                port,
+            } => {
+                let at = clock::system_time(at_us);
+                self.online.insert(device_id);
+                let contact = self.contact(device_id);
+                contact.last_login_at = Some(at);
+                contact.last_contact_at = Some(at);
+                contact.address = Some(canonical(address));
+                contact.port = Some(i32::from(port));
+                contact.connected = true;
+            }
+            Note::LoggedOut { device_id, at_us } => {
+                self.online.remove(&device_id);
+                let contact = self.contact(device_id);
+                contact.last_contact_at = Some(clock::system_time(at_us));
+                contact.connected = false;
+            }
+            Note::SendsBeforeAck { device_id, at_us } => {
+                let contact = self.contact(device_id);
+                contact.sends_before_ack_at = Some(clock::system_time(at_us));
+            }
+            Note::Latest(rows) => {
+                for row in &rows {
+                    let contact = self.contact(row.device_id);
+                    contact.last_contact_at = contact.last_contact_at.max(Some(row.received_at));
+                }
+                self.latest.extend(rows);
+            }
+            Note::PortEvent {
+                at_us,
+                thread,
+                generation,
+                event,
+                reason,
+            } => {
+                if self.events.len() >= EVENTS_MAX {
+                    facts::count(Fact::NotesDropped);
+                    return;
+                }
+                self.events.push(PortEvent {
+                    at: clock::system_time(at_us),
+                    thread,
+                    generation: i64::try_from(generation).unwrap_or(i64::MAX),
+                    event: event.to_owned(),
+                    reason: (!reason.is_empty()).then_some(reason),
+                });
+            }
+            Note::Poison {
+                imei,
+                at_us,
+                port,
+                bytes,
+                reason,
+            } => {
+                if self.poison.len() >= POISON_MAX {
+                    facts::count(Fact::NotesDropped);
+                    return;
+                }
+                let at = clock::system_time(at_us);
+                self.poison.push(Poison {
+                    imei,
+                    at,
+                    port,
+                    bytes,
+                    reason,
+                });
+            }
+        }
+    }
+
+    fn contact(&mut self, device_id: i32) -> &mut DeviceContact {
+        // A stored record may be noted after the session that sent it has ended.
+        let connected = self.online.contains(&device_id);
+        self.contacts
+            .entry(device_id)
+            .or_insert_with(|| DeviceContact {
+                device_id,
+                last_login_at: None,
+                last_contact_at: None,
+                address: None,
+                port: None,
+                connected,
+                sends_before_ack_at: None,
+            })
+    }
+
+    /// Writes everything; what fails stays for the next time.
+    fn flush(&mut self, client: &mut Client) -> Result<(), StoreError> {
+        if !self.latest.is_empty() {
+            update_latest(client, &self.latest)?;
+            self.latest.clear();
+        }
+        if !self.contacts.is_empty() {
+            let contacts: Vec<DeviceContact> = self.contacts.values().cloned().collect();
+            store_contacts(client, &contacts)?;
+            self.contacts.clear();
+        }
+        if !self.events.is_empty() {
+            add_port_events(client, &self.events)?;
+            self.events.clear();
+        }
+        while let Some(poison) = self.poison.last() {
+            let entry = QuarantineEntry {
+                imei: Some(poison.imei),
+                device_id: None,
+                received_at: poison.at,
+                port: Some(i32::from(poison.port)),
+                address: None,
+                reason: &poison.reason,
+                code: "stopped_a_thread",
+                bytes: &poison.bytes,
+                digest: XxHash3_64::oneshot(&poison.bytes).cast_signed(),
+                n_records: None,
+            };
+            quarantine::report(client, &entry)?;
+            self.poison.pop();
+        }
+        Ok(())
+    }
+}
+
+fn canonical(address: SocketAddr) -> std::net::IpAddr {
+    address.ip().to_canonical()
+}

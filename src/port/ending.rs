@@ -1,0 +1,216 @@
+//! How sessions end: by time-out, on request, by an answer that closes, by a broken connection, with the thread.
+//!
+//! Closing shuts down writing and throws away what still comes for a moment, so that an ack on its way is not
+//! destroyed by a reset.
+
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+
+use super::lock;
+use super::slot::{Got, Phase};
+use super::thread::{Thread, text};
+use crate::clock::{self, Millis};
+use crate::facts::{self, Fact};
+use crate::mailbox::{CloseReason, SessionId};
+use crate::notes::Note;
+use crate::protocol::teltonika::session::Expired;
+
+/// How long a closed connection's last bytes are thrown away before its descriptor is given up.
+const LINGER_MS: Millis = 1_000;
+
+impl Thread {
+    pub(super) fn time_out(&mut self) {
+        let now = clock::now();
+        while let Some((session, at)) = self.timers.due(now) {
+            let timeouts = self.timeouts;
+            let Some((index, slot)) = self.find(session) else {
+                continue;
+            };
+            if slot.planned != at {
+                continue;
+            }
+            slot.planned = Millis::MAX;
+            let next = match slot.phase {
+                Phase::Closing(until) if until <= now => {
+                    self.free(index);
+                    continue;
+                }
+                Phase::Closing(until) => until,
+                Phase::Damped(imei, until) if until <= now => {
+                    slot.phase = Phase::Open;
+                    self.log_in(index, imei);
+                    self.turn(index);
+                    continue;
+                }
+                Phase::Damped(_, until) => until,
+                _ => {
+                    if let Some(expired) = slot.session.expired(&timeouts, now) {
+                        self.expire(index, expired);
+                        continue;
+                    }
+                    slot.session.deadline(&timeouts)
+                }
+            };
+            if let Some(slot) = self.slots.get_mut(index) {
+                self.timers.plan(session, &mut slot.planned, next);
+            }
+        }
+    }
+
+    pub(super) fn expire(&mut self, index: usize, expired: Expired) {
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
+        let (fact, why) = match expired {
+            Expired::Login => (Fact::LoginTimeout, "no login in time"),
+            Expired::Idle => (Fact::IdleTimeout, "idle too long"),
+            Expired::HalfPacket => (Fact::PacketTimeout, "packet not completed in time"),
+        };
+        let bytes = slot.held.bytes().len();
+        facts::say(
+            fact,
+            format_args!("port={port} peer={peer} imei={imei} bytes_received={bytes}"),
+        );
+        self.close(index, why);
+    }
+
+    pub(super) fn close_asked(&mut self, session: SessionId, why: CloseReason) {
+        let Some((index, slot)) = self.find(session) else {
+            return;
+        };
+        let imei = text(slot.imei());
+        let peer = slot.peer;
+        let (fact, why) = match why {
+            CloseReason::TakenOver => (Fact::TakenOver, "taken over by a newer login"),
+            CloseReason::Refused => (Fact::SessionClosed, "device no longer accepted"),
+            CloseReason::Asked => (Fact::SessionClosed, "asked over the control socket"),
+        };
+        facts::say(
+            fact,
+            format_args!("port={} imei={imei} peer={peer} why={why}", self.port.label),
+        );
+        self.close(index, why);
+    }
+
+    pub(super) fn answer_and_close(&mut self, index: usize, answer: &[u8], why: &str) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            // A failed write means that nobody is there to read it.
+            let _ = slot.send(answer);
+        }
+        self.close(index, why);
+    }
+
+    /// Ends a session: nothing more is sent after what was sent, and what still comes is thrown away for a moment, so
+    /// that an ack on its way is not destroyed by a reset.
+    pub(super) fn close(&mut self, index: usize, why: &str) {
+        self.part(index, why);
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        if slot.at_end {
+            return self.free(index);
+        }
+        slot.shut_down_writing();
+        let until = clock::now() + LINGER_MS;
+        slot.phase = Phase::Closing(until);
+        slot.readable = true;
+        let session = slot.id(index);
+        self.timers.plan(session, &mut slot.planned, until);
+        self.ready.push_back(session);
+    }
+
+    /// Ends a session whose connection is broken.
+    pub(super) fn drop_slot(&mut self, index: usize, why: &str) {
+        self.part(index, why);
+        self.free(index);
+    }
+
+    /// The device leaves and everything held is let go. Idempotent.
+    pub(super) fn part(&mut self, index: usize, why: &str) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        if matches!(slot.phase, Phase::Closing(_)) {
+            return;
+        }
+        slot.held.keep(&[]);
+        if let Phase::InFlight(_) = slot.phase {
+            self.n_in_flight -= 1;
+        }
+        slot.phase = Phase::Open;
+        slot.pending = None;
+        let (peer, imei, session) = (slot.peer, text(slot.imei()), slot.id(index));
+        let device = slot.device.take();
+        facts::say(
+            Fact::Disconnected,
+            format_args!("port={} peer={peer} imei={imei} why={why}", self.port.label),
+        );
+        if let Some(device) = device
+            && device.leave(&self.session_ref(session))
+        {
+            let at_us = clock::wall_us();
+            self.around.notes.leave(Note::LoggedOut {
+                device_id: device.id(),
+                at_us,
+            });
+        }
+    }
+
+    /// Reads what still comes on a closed session and forgets it.
+    pub(super) fn discard(&mut self, index: usize, scratch: &mut [u8]) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        match slot.read(scratch) {
+            Got::Bytes(_) if slot.readable => {
+                let session = slot.id(index);
+                self.ready.push_back(session);
+            }
+            Got::Bytes(_) | Got::Nothing => {}
+            Got::End | Got::Broken(_) => self.free(index),
+        }
+    }
+
+    pub(super) fn free(&mut self, index: usize) {
+        if let Some(slot) = self.slots.try_remove(index) {
+            let session = slot.id(index);
+            let mut sessions = lock(&self.port.sessions);
+            // A retired thread that comes back to life must not forget a session of its successor.
+            if sessions
+                .get(&session.slot)
+                .is_some_and(|entry| entry.serial == session.serial)
+            {
+                sessions.remove(&session.slot);
+            }
+            // The descriptor closes with its last owner and leaves the readiness wait by that.
+        }
+    }
+
+    /// Lets every session go; a device that waits for an ack will send again.
+    pub(super) fn end(&mut self) {
+        let unacked = self.n_in_flight + self.stalled.len();
+        if unacked > 0 {
+            self.port
+                .counts
+                .packets_unacked
+                .fetch_add(unacked as u64, Ordering::Relaxed);
+            facts::say(
+                Fact::DeliveriesDropped,
+                format_args!(
+                    "port={} packets={unacked}: their devices send them again",
+                    self.port.label
+                ),
+            );
+        }
+        let indices: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
+        for index in indices {
+            if let Some(slot) = self.slots.get_mut(index) {
+                // Acks that receipts on their way allow were written before the writers ended; see the order of stopping.
+                let _ = slot.flush();
+                let _ = slot.stream.shutdown(Shutdown::Write);
+            }
+            self.drop_slot(index, "port stopped");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A session's turn: read within a budget of bytes, feed the protocol, act on what it says, keep the rest.
+
+use std::sync::atomic::Ordering;
+
+use super::slot::{Got, Phase};
+use super::thread::{READ_BYTES, Thread, text};
+use crate::clock;
+use crate::facts::{self, Fact};
+use crate::protocol::teltonika::session::{LOGIN_REFUSED, Output};
+
+/// Bytes that one session may have read in one turn.
+const TURN_BYTES: usize = 64 * 1024;
+
+impl Thread {
+    pub(super) fn take_turns(&mut self) {
+        // Only those that stand there now: who comes back waits for the next round, after the new events.
+        for _ in 0..self.ready.len() {
+            let Some(session) = self.ready.pop_front() else {
+                return;
+            };
+            if let Some((index, _)) = self.find(session) {
+                self.turn(index);
+            }
+        }
+    }
+
+    /// Lets one session read and be read, within its budget of bytes.
+    pub(super) fn turn(&mut self, index: usize) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.turn_with(index, &mut scratch);
+        self.scratch = scratch;
+        self.port.end_turn();
+    }
+
+    pub(super) fn turn_with(&mut self, index: usize, scratch: &mut [u8]) {
+        let mut budget = TURN_BYTES;
+        // What is held was looked at already, unless something before it has been answered meanwhile.
+        let mut fresh = true;
+        loop {
+            let Some(slot) = self.slots.get_mut(index) else {
+                return;
+            };
+            match slot.phase {
+                Phase::Open => {}
+                Phase::Closing(_) => return self.discard(index, scratch),
+                _ => return,
+            }
+            let held = slot.held.bytes().len();
+            scratch[..held].copy_from_slice(slot.held.bytes());
+            let mut filled = held;
+            if slot.readable && (held == 0 || !fresh) && !slot.at_end {
+                match slot.read(&mut scratch[held..held + READ_BYTES]) {
+                    Got::Bytes(n) => {
+                        filled += n;
+                        budget = budget.saturating_sub(n);
+                        let total = &self.port.counts.bytes_read;
+                        total.fetch_add(n as u64, Ordering::Relaxed);
+                    }
+                    Got::Nothing => {}
+                    Got::End => slot.at_end = true,
+                    Got::Broken(error) => {
+                        let text = error.to_string();
+                        return self.drop_slot(index, &text);
+                    }
+                }
+            }
+            if filled > held || (fresh && held > 0) {
+                self.port.begin_turn(slot.imei(), &scratch[..filled]);
+                let consumed = self.process(index, &scratch[..filled]);
+                self.hold(index, &scratch[consumed..filled]);
+            }
+            fresh = false;
+            let Some(slot) = self.slots.get_mut(index) else {
+                return;
+            };
+            if slot.at_end && matches!(slot.phase, Phase::Open) {
+                return self.close(index, "closed by the device");
+            }
+            if !slot.readable || !matches!(slot.phase, Phase::Open) {
+                return;
+            }
+            if budget == 0 {
+                let session = slot.id(index);
+                self.ready.push_back(session);
+                return;
+            }
+        }
+    }
+
+    /// Feeds the session until it wants more bytes or waits for something. Returns how many bytes it took.
+    pub(super) fn process(&mut self, index: usize, input: &[u8]) -> usize {
+        let packet_max = self.around.limits.packet;
+        let mut taken = 0;
+        loop {
+            let Some(slot) = self.slots.get_mut(index) else {
+                return taken;
+            };
+            if !matches!(slot.phase, Phase::Open) || !slot.session.wants_bytes() {
+                return taken;
+            }
+            let rest = input.get(taken..).unwrap_or_default();
+            let (consumed, output) = slot.session.handle_bytes(rest, packet_max, clock::now());
+            taken += consumed;
+            match output {
+                Output::Need(_) => return taken,
+                Output::Ping => {}
+                Output::Login(imei) => self.log_in(index, imei),
+                Output::BadLogin(error) => {
+                    let (port, peer) = (&self.port.label, slot.peer);
+                    facts::say(
+                        Fact::LoginRefused,
+                        format_args!("port={port} peer={peer} imei=- error={error}"),
+                    );
+                    self.answer_and_close(index, &LOGIN_REFUSED, "login refused");
+                }
+                Output::Packet(packet) => {
+                    fail::fail_point!("port-packet");
+                    self.take_packet(index, packet.n_records, packet.frame, taken < input.len());
+                }
+                Output::Broken {
+                    frame,
+                    error,
+                    declared,
+                } => {
+                    self.take_broken(index, frame, error, declared);
+                }
+                Output::Command { codec_id } => {
+                    let (port, imei) = (&self.port.label, text(slot.imei()));
+                    facts::say(
+                        Fact::CommandFrame,
+                        format_args!("port={port} imei={imei} codec={codec_id}"),
+                    );
+                }
+                Output::Garbage(error) => {
+                    let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
+                    facts::say(
+                        Fact::NotTheProtocol,
+                        format_args!("port={port} peer={peer} imei={imei} error={error}"),
+                    );
+                    self.close(index, "not the protocol");
+                }
+                Output::BeforeLogin => {
+                    let (port, peer) = (&self.port.label, slot.peer);
+                    facts::say(
+                        Fact::PacketBeforeLogin,
+                        format_args!(
+                            "port={port} peer={peer}: a port with `device` takes packets without a login"
+                        ),
+                    );
+                    self.close(index, "packet before login");
+                }
+            }
+        }
+    }
+
+    /// Keeps what was not taken, within the budget of all ports.
+    pub(super) fn hold(&mut self, index: usize, rest: &[u8]) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let began = slot.held.bytes().is_empty() && !rest.is_empty();
+        let total = slot.held.keep(rest);
+        let session = slot.id(index);
+        let deadline = slot.session.deadline(&self.timeouts);
+        self.timers.plan(session, &mut slot.planned, deadline);
+        if began {
+            self.holding.push_back(session);
+        }
+        if !rest.is_empty() && total > self.around.limits.receive {
+            self.shed(total);
+        }
+        // Sessions that hold nothing any more leave the queue when it has grown twice as long as the table.
+        if self.holding.len() > 2 * self.slots.len() + 64 {
+            let slots = &self.slots;
+            self.holding.retain(|session| {
+                slots.get(session.slot as usize).is_some_and(|slot| {
+                    slot.serial == session.serial && !slot.held.bytes().is_empty()
+                })
+            });
+        }
+    }
+
+    /// Closes the session that has held an incomplete packet longest.
+    pub(super) fn shed(&mut self, total: usize) {
+        while let Some(session) = self.holding.pop_front() {
+            let Some((index, slot)) = self.find(session) else {
+                continue;
+            };
+            if slot.held.bytes().is_empty() || !matches!(slot.phase, Phase::Open) {
+                continue;
+            }
+            let (peer, imei) = (slot.peer, text(slot.imei()));
+            let port = &self.port.label;
+            facts::say(
+                Fact::ReceiveFull,
+                format_args!(
+                    "port={port} peer={peer} imei={imei} bytes={total}: raise [limits] receive"
+                ),
+            );
+            return self.close(index, "receive budget used up");
+        }
+    }
+}

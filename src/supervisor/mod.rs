@@ -1,0 +1,270 @@
+//! The supervisor: the main thread. It starts every other thread, hears their heartbeats, replaces what dies or goes silent,
+//! hears signals, and tells systemd.
+//!
+//! It owns the listening sockets, touches no database, decodes nothing and waits for no thread. A silent thread cannot be
+//! killed; it is retired: its generation counts no more, its sessions are shut down from outside, and what it says later
+//! is ignored. `worker.rs` is one supervised thread, `staff.rs` their lives, `ports.rs` the ports and the conf's changes,
+//! `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
+
+mod policy;
+mod ports;
+mod report;
+pub mod signals;
+mod staff;
+mod stop;
+mod systemd;
+pub mod thread;
+mod watchdog;
+mod worker;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::clock::{self, Millis};
+use crate::conf::Conf;
+use crate::directory;
+use crate::facts::{self, Fact};
+use crate::hub::{Ask, Hub, WriterSeat};
+use crate::intake::{DirectoryMessage, WriterMessage};
+use crate::notes::{Note, Notes};
+use crate::port;
+use crate::room::Room;
+use crate::writer::WriterState;
+
+use ports::Unbound;
+use signals::{Request, Signals};
+use stop::Stopping;
+use thread::Ended;
+use watchdog::Watchdog;
+use worker::{Role, Worker};
+
+/// How often the supervisor looks around.
+const TICK: Duration = Duration::from_millis(50);
+/// A loop that took this long says that the whole process stood still; silence of others means nothing then.
+const STANDSTILL_MS: Millis = 1_000;
+/// What a thread that is restarted on request may take to finish.
+const RESTART_FINISH: Duration = Duration::from_secs(3);
+const SECOND_MS: Millis = 1_000;
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was asked to.
+    Stopped,
+    /// Too many threads hang; systemd shall start the process anew.
+    BeyondMending,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When no thread can be started at all.
+pub fn run(conf_path: &Path, conf: Conf, signals: Signals) -> std::io::Result<Outcome> {
+    let mut supervisor = Supervisor::new(conf_path, conf, signals);
+    supervisor.start_all()?;
+    Ok(supervisor.watch())
+}
+
+struct Supervisor {
+    conf: Conf,
+    signals: Signals,
+    hub: Arc<Hub>,
+    notes: Notes,
+    workers: Vec<Worker>,
+    zombies: Vec<Worker>,
+    unbound: Vec<Unbound>,
+    /// Names of threads still to be restarted one after the other.
+    restarts: Vec<String>,
+    watchdog: Watchdog,
+    generation: u64,
+    ended: (Sender<Ended>, Receiver<Ended>),
+    asks: Receiver<Ask>,
+    port_around: port::Surroundings,
+    writer_queues: Vec<Receiver<WriterMessage>>,
+    directory_queue: Receiver<DirectoryMessage>,
+    notes_queue: Receiver<Note>,
+    application: String,
+    /// Silence is not judged before this.
+    judge_from: Millis,
+    stopping: Option<Stopping>,
+}
+
+impl Supervisor {
+    fn new(conf_path: &Path, conf: Conf, signals: Signals) -> Supervisor {
+        let conf = ports::with_accept(conf);
+        let room = Room::new(conf.limits.queue);
+        let schema_ready = Arc::new(AtomicBool::new(false));
+        let (mut senders, mut queues, mut seats) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..conf.database.writers {
+            // The room runs out before the queue does; probes need a little more.
+            let (sender, queue) = crossbeam_channel::bounded(room.deliveries_max() + 16);
+            senders.push(sender);
+            queues.push(queue.clone());
+            let state = Arc::new(WriterState::new(Arc::clone(&schema_ready)));
+            seats.push(WriterSeat { queue, state });
+        }
+        let (asks_sender, asks) = crossbeam_channel::bounded(16);
+        let (directory, directory_queue) = crossbeam_channel::bounded(directory::QUESTIONS_MAX);
+        let (notes, notes_queue) = Notes::new();
+        let hub = Arc::new(Hub::new(
+            conf_path.to_owned(),
+            clock::wall_us(),
+            Arc::clone(&room),
+            schema_ready,
+            seats,
+            asks_sender,
+        ));
+        let port_around = port::Surroundings {
+            fleet: Arc::clone(&hub.fleet),
+            room,
+            receive_used: Arc::clone(&hub.receive_used),
+            writers: senders.into(),
+            directory,
+            notes: notes.clone(),
+            timeouts: conf.timeouts.clone(),
+            limits: conf.limits.clone(),
+        };
+        let (pid, started) = (std::process::id(), clock::wall_us() / 1_000_000);
+        // One end per worker waits at most; the supervisor reads them every tick.
+        let ended = crossbeam_channel::bounded(10_000);
+        Supervisor {
+            watchdog: Watchdog::new(systemd::watchdog_period()),
+            application: format!("trackport/{pid}-{started}"),
+            conf,
+            signals,
+            hub,
+            notes,
+            workers: Vec::new(),
+            zombies: Vec::new(),
+            unbound: Vec::new(),
+            restarts: Vec::new(),
+            generation: 0,
+            ended,
+            asks,
+            port_around,
+            writer_queues: queues,
+            directory_queue,
+            notes_queue,
+            judge_from: 0,
+            stopping: None,
+        }
+    }
+
+    fn start_all(&mut self) -> std::io::Result<()> {
+        let (version, conf) = (env!("CARGO_PKG_VERSION"), self.hub.conf_path.display());
+        facts::say(
+            Fact::Daemon,
+            format_args!(
+                "starting version={version} pid={} conf={conf}",
+                std::process::id()
+            ),
+        );
+        for warning in &self.conf.warnings {
+            facts::say(Fact::ConfOdd, format_args!("{warning}"));
+        }
+        let mut roles = vec![Role::Control, Role::Keeper, Role::Directory];
+        roles.extend((0..self.conf.database.writers).map(Role::Writer));
+        for role in roles {
+            self.hire(role)?;
+        }
+        for port in self.conf.ports.clone() {
+            self.bind(&port);
+        }
+        self.publish();
+        let status = self.status_line();
+        systemd::ready(&status);
+        facts::say(Fact::Daemon, format_args!("ready {status}"));
+        Ok(())
+    }
+
+    fn watch(&mut self) -> Outcome {
+        let mut last = clock::now();
+        let mut second_at = 0;
+        loop {
+            if let Ok(ended) = self.ended.1.recv_timeout(TICK) {
+                self.handle_ended(&ended);
+            }
+            while let Ok(ended) = self.ended.1.try_recv() {
+                self.handle_ended(&ended);
+            }
+            let now = clock::now();
+            if now - last > STANDSTILL_MS {
+                // A frozen machine or process: everybody else stood still as well and gets time to beat.
+                self.judge_from = now + clock::millis(self.conf.timeouts.silent_after);
+            }
+            last = now;
+            for request in self.signals.requests() {
+                self.handle_signal(request);
+            }
+            while let Ok(ask) = self.asks.try_recv() {
+                self.handle_ask(ask);
+            }
+            self.replace_silent(now);
+            self.start_waiting(now);
+            self.roll(now);
+            if self.zombies.len() > policy::ZOMBIES_MAX {
+                let names: Vec<&str> = self
+                    .zombies
+                    .iter()
+                    .map(|zombie| zombie.life.name())
+                    .collect();
+                facts::say(
+                    Fact::TooManyZombies,
+                    format_args!(
+                        "threads={}: the process ends, so that it is started anew",
+                        names.join(",")
+                    ),
+                );
+                return Outcome::BeyondMending;
+            }
+            if self.stopping.is_some() {
+                if self.is_stopped(now) {
+                    return Outcome::Stopped;
+                }
+            } else {
+                self.retry_unbound(now);
+            }
+            self.watchdog.turn(now, &self.hub);
+            if now >= second_at {
+                second_at = now + SECOND_MS;
+                facts::flush(now);
+                self.publish();
+                systemd::status(&self.status_line());
+            }
+        }
+    }
+
+    fn handle_signal(&mut self, request: Request) {
+        match request {
+            Request::Stop => self.begin_stop(),
+            Request::Reload if self.stopping.is_none() => self.reload(),
+            Request::RestartThreads if self.stopping.is_none() => {
+                self.restarts = self
+                    .workers
+                    .iter()
+                    .map(|worker| worker.life.name().to_owned())
+                    .collect();
+                facts::say(
+                    Fact::Daemon,
+                    format_args!("restarting threads={}", self.restarts.len()),
+                );
+            }
+            Request::LogState => self.log_state(),
+            Request::Reload | Request::RestartThreads => {}
+        }
+    }
+
+    fn handle_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::RestartPort(label, answer) => {
+                let found = self.restart(&port::thread_name(&label));
+                // An error means that the control thread has given up waiting.
+                let _ = answer.try_send(found);
+            }
+        }
+    }
+}

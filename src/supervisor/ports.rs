@@ -1,0 +1,229 @@
+//! The ports of the conf: bound, tried again when they could not be, and changed by a reload.
+//!
+//! A port that cannot be bound concerns that port only. A reload binds first and changes after; ports that stay the same keep
+//! every session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::worker::{Role, State};
+use super::{RESTART_FINISH, Supervisor, systemd};
+use crate::backoff::Backoff;
+use crate::clock::{self, Millis};
+use crate::conf::{Conf, PortConf};
+use crate::facts::{self, Fact};
+use crate::hub::UnboundReport;
+use crate::port::Port;
+use crate::port::bind::{self, Address, BindError, Bound};
+
+/// A port that could not be bound.
+pub(super) struct Unbound {
+    conf: PortConf,
+    /// Which address of it, when that is known.
+    address: Option<Address>,
+    reason: String,
+    backoff: Backoff,
+    retry_at: Millis,
+}
+
+impl Unbound {
+    pub(super) fn report(&self) -> UnboundReport {
+        let listen = self
+            .address
+            .as_ref()
+            .map_or_else(|| self.conf.listen.to_string(), bind::label);
+        UnboundReport {
+            listen,
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// The conf with `[devices] accept` written into every port that does not say otherwise.
+pub(super) fn with_accept(mut conf: Conf) -> Conf {
+    let accepts: Vec<_> = conf.ports.iter().map(|port| conf.accept_on(port)).collect();
+    for (port, accept) in conf.ports.iter_mut().zip(accepts) {
+        port.accept = Some(accept);
+    }
+    conf
+}
+
+impl Supervisor {
+    pub(super) fn bound_ports(&self) -> Vec<Arc<Port>> {
+        self.workers
+            .iter()
+            .filter_map(|worker| match &worker.role {
+                Role::Port(bound) => Some(Arc::clone(bound)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Binds a port of the conf and starts a thread on each of its sockets.
+    pub(super) fn bind(&mut self, conf: &PortConf) {
+        let results = bind::bind(conf);
+        self.serve(conf, results);
+    }
+
+    fn serve(&mut self, conf: &PortConf, results: Vec<Result<Bound, BindError>>) {
+        for result in results {
+            match result {
+                Ok(bound) => {
+                    if let Some(warning) = &bound.warning {
+                        facts::say(
+                            Fact::PortPartly,
+                            format_args!("port={} {warning}", bind::label(&bound.address)),
+                        );
+                    }
+                    facts::say(
+                        Fact::PortBound,
+                        format_args!("port={}", bind::label(&bound.address)),
+                    );
+                    let port = Arc::new(Port::new(conf.clone(), bound.address, bound.listener));
+                    if let Err(error) = self.hire(Role::Port(port)) {
+                        facts::say(
+                            Fact::ThreadDied,
+                            format_args!("port={} error={error}: no thread", conf.listen),
+                        );
+                        self.keep_trying(conf, Some(bound.address), &error.to_string());
+                    }
+                }
+                Err(error) => {
+                    facts::say(
+                        Fact::PortNotBound,
+                        format_args!("port={} error={error}: tried again", conf.listen),
+                    );
+                    self.keep_trying(conf, error.address(), &error.to_string());
+                }
+            }
+        }
+    }
+
+    fn keep_trying(&mut self, conf: &PortConf, address: Option<Address>, reason: &str) {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let retry_at = clock::now() + clock::millis(backoff.next());
+        let (conf, reason) = (conf.clone(), reason.to_owned());
+        self.unbound.push(Unbound {
+            conf,
+            address,
+            reason,
+            backoff,
+            retry_at,
+        });
+    }
+
+    pub(super) fn retry_unbound(&mut self, now: Millis) {
+        for mut unbound in std::mem::take(&mut self.unbound) {
+            if now < unbound.retry_at {
+                self.unbound.push(unbound);
+                continue;
+            }
+            let results = match unbound.address {
+                Some(address) => vec![bind::bind_address(address)],
+                None => bind::bind(&unbound.conf),
+            };
+            if results.iter().all(Result::is_err) {
+                unbound.retry_at = now + clock::millis(unbound.backoff.next());
+                self.unbound.push(unbound);
+            } else {
+                self.serve(&unbound.conf, results);
+            }
+        }
+    }
+
+    /// Reads the conf again and takes over what can change while running.
+    pub(super) fn reload(&mut self) {
+        systemd::reloading();
+        match crate::conf::load(&self.hub.conf_path) {
+            Ok(conf) => self.take_over(with_accept(conf)),
+            Err(errors) => {
+                for complaint in &errors.0 {
+                    facts::say(Fact::ConfBad, format_args!("{complaint}"));
+                }
+                facts::say(
+                    Fact::ConfBad,
+                    format_args!("mistakes={}: nothing was changed", errors.0.len()),
+                );
+            }
+        }
+        self.publish();
+        systemd::ready(&self.status_line());
+    }
+
+    fn take_over(&mut self, conf: Conf) {
+        for warning in &conf.warnings {
+            facts::say(Fact::ConfOdd, format_args!("{warning}"));
+        }
+        for key in self.conf.needs_restart(&conf) {
+            facts::say(
+                Fact::ConfNeedsRestart,
+                format_args!("key={key}: systemctl restart trackport"),
+            );
+        }
+        let changes = self.conf.port_changes(&conf);
+        // What waits to be bound by the old conf is judged anew by the new one.
+        let waiting = std::mem::take(&mut self.unbound);
+        for port in &changes.added {
+            self.bind(port);
+        }
+        for unbound in waiting {
+            let still = conf
+                .ports
+                .iter()
+                .find(|port| port.listen == unbound.conf.listen);
+            if let Some(port) = still {
+                self.unbound.push(Unbound {
+                    conf: port.clone(),
+                    ..unbound
+                });
+            }
+        }
+        for worker in &mut self.workers {
+            let Role::Port(bound) = &worker.role else {
+                continue;
+            };
+            let listen = &bound.conf.listen;
+            if changes.removed.contains(listen) {
+                facts::say(Fact::PortRemoved, format_args!("port={}", bound.label));
+                // A port that waits for its restart has no thread to ask.
+                worker.state = match worker.state {
+                    State::Waiting(_) => State::Done,
+                    _ => State::Running,
+                };
+                worker.stop(RESTART_FINISH);
+            } else if let Some(port) = changes.changed.iter().find(|port| port.listen == *listen) {
+                match bound.with_conf(port.clone()) {
+                    Ok(port) => {
+                        facts::say(
+                            Fact::ConfReloaded,
+                            format_args!("port={} changed: its sessions begin anew", bound.label),
+                        );
+                        if worker.state == State::Running {
+                            worker.state = State::Restarting;
+                            worker.stop(RESTART_FINISH);
+                        }
+                        worker.role = Role::Port(Arc::new(port));
+                    }
+                    Err(error) => {
+                        facts::say(
+                            Fact::ConfNeedsRestart,
+                            format_args!("port={} error={error}", bound.label),
+                        );
+                    }
+                }
+            }
+        }
+        let (added, removed, changed) = (
+            changes.added.len(),
+            changes.removed.len(),
+            changes.changed.len(),
+        );
+        facts::say(
+            Fact::ConfReloaded,
+            format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"),
+        );
+        // Keys that need a restart stay as they were, so that the next reload names them again.
+        self.conf.ports = conf.ports;
+        self.conf.devices.accept = conf.devices.accept;
+    }
+}

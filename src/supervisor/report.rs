@@ -1,0 +1,61 @@
+//! What the supervisor tells: the hub's lists, the state in one line for systemd, the state in full for the log.
+
+use super::Supervisor;
+use super::ports::Unbound;
+use super::worker::Worker;
+use crate::control;
+use crate::facts::{self, Fact};
+
+impl Supervisor {
+    pub(super) fn publish(&self) {
+        let threads = self
+            .workers
+            .iter()
+            .chain(&self.zombies)
+            .map(Worker::report)
+            .collect();
+        let unbound = self.unbound.iter().map(Unbound::report).collect();
+        self.hub.publish(self.bound_ports(), threads, unbound);
+    }
+
+    /// The state in one line, for systemd and the log.
+    pub(super) fn status_line(&self) -> String {
+        let ports = self.bound_ports();
+        let sessions: usize = ports.iter().map(|port| port.n_sessions()).sum();
+        let troubles = control::server::troubles(&self.hub);
+        let trouble = troubles.first().map_or_else(String::new, |first| {
+            format!(
+                "; degraded: {first}{}",
+                if troubles.len() > 1 { ", …" } else { "" }
+            )
+        });
+        format!(
+            "{} ports, {sessions} sessions, {} devices{trouble}",
+            ports.len(),
+            self.hub.fleet.len()
+        )
+    }
+
+    pub(super) fn log_state(&self) {
+        self.publish();
+        let status = control::server::status(&self.hub);
+        facts::say(Fact::State, format_args!("{}", self.status_line()));
+        let (used, limit, receive) = (status.queue_bytes, status.queue_limit, status.receive_bytes);
+        facts::say(
+            Fact::State,
+            format_args!("queue bytes={used} limit={limit} receive_bytes={receive}"),
+        );
+        for thread in &status.threads {
+            log::info!(target: "trackport", "state thread={:?} generation={} state={} beat_age_ms={} failures={} last_failure={:?}", thread.name, thread.generation, thread.state, thread.beat_age_ms, thread.failures, thread.last_failure);
+        }
+        for port in &status.ports {
+            log::info!(target: "trackport", "state port={} state={} sessions={} connections={} packets={} records={} bytes={}", port.label, port.state, port.sessions, port.connections, port.packets, port.records, port.bytes);
+        }
+        for writer in &status.writers {
+            log::info!(target: "trackport", "state writer={} database={} queued={} batches={} records={} last_batch_ms={} last_error={:?}", writer.name, writer.database, writer.queued, writer.batches, writer.records, writer.last_batch_ms, writer.last_error);
+        }
+        for (name, n) in &status.counts {
+            log::info!(target: "trackport", "state fact={name:?} count={n}");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The threads: started, buried when they die, retired when they go silent, started again, rolled over on request.
+
+use std::sync::Arc;
+
+use super::thread::{self, Ended, Ending};
+use super::worker::{Role, State, Worker};
+use super::{RESTART_FINISH, SECOND_MS, Supervisor};
+use crate::clock::{self, Millis};
+use crate::control;
+use crate::directory;
+use crate::facts::{self, Fact};
+use crate::keeper;
+use crate::mailbox::PortMessage;
+use crate::notes::Note;
+use crate::port;
+use crate::writer;
+
+/// How long a device is kept out after its session stopped a thread.
+const KEEP_OUT_MS: Millis = 60_000;
+
+impl Supervisor {
+    /// Adds a thread and starts it.
+    pub(super) fn hire(&mut self, role: Role) -> std::io::Result<()> {
+        let mut worker = Worker::new(role, &self.conf.timeouts);
+        self.start(&mut worker)?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    /// Starts the next generation of a thread.
+    pub(super) fn start(&mut self, worker: &mut Worker) -> std::io::Result<()> {
+        self.generation += 1;
+        let life = worker.begin(self.generation);
+        let ended = self.ended.0.clone();
+        let result = match worker.role.clone() {
+            Role::Port(bound) => {
+                let around = self.port_around.clone();
+                thread::start(&life, ended, move |life| {
+                    port::thread::run(&bound, life, &around).map_err(|error| error.to_string())
+                })
+            }
+            Role::Writer(index) => {
+                let around = writer::Surroundings {
+                    queue: self.writer_queues[index].clone(),
+                    state: Arc::clone(&self.hub.writers[index].state),
+                    room: Arc::clone(&self.hub.room),
+                    notes: self.notes.clone(),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    writer::run(life, &around);
+                    Ok(())
+                })
+            }
+            Role::Directory => {
+                let around = directory::Surroundings {
+                    questions: self.directory_queue.clone(),
+                    hub: Arc::clone(&self.hub),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                    max_new_devices: self.conf.devices.max_new_devices,
+                };
+                thread::start(&life, ended, move |life| {
+                    directory::run(life, &around);
+                    Ok(())
+                })
+            }
+            Role::Keeper => {
+                let around = keeper::Surroundings {
+                    notes: self.notes_queue.clone(),
+                    hub: Arc::clone(&self.hub),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    retention: self.conf.retention.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    keeper::run(life, &around);
+                    Ok(())
+                })
+            }
+            Role::Control => {
+                let (socket, hub) = (self.conf.control.socket.clone(), Arc::clone(&self.hub));
+                thread::start(&life, ended, move |life| {
+                    control::server::run(&socket, life, &hub)
+                })
+            }
+        };
+        let (name, generation) = (life.name(), life.generation());
+        facts::say(
+            Fact::ThreadStarted,
+            format_args!("name={name:?} generation={generation}"),
+        );
+        self.note(&worker.life, "start", "");
+        result
+    }
+
+    pub(super) fn handle_ended(&mut self, ended: &Ended) {
+        if let Some(place) = self
+            .zombies
+            .iter()
+            .position(|zombie| Arc::ptr_eq(&zombie.life, &ended.life))
+        {
+            let zombie = self.zombies.swap_remove(place);
+            let (name, generation) = (zombie.life.name(), zombie.life.generation());
+            facts::say(
+                Fact::ZombieEnded,
+                format_args!("name={name:?} generation={generation}"),
+            );
+            return;
+        }
+        let Some(place) = self
+            .workers
+            .iter()
+            .position(|worker| Arc::ptr_eq(&worker.life, &ended.life))
+        else {
+            return;
+        };
+        let name = ended.life.name().to_owned();
+        match &ended.ending {
+            Ending::Asked => {
+                facts::say(
+                    Fact::ThreadEnded,
+                    format_args!("name={name:?} generation={}", ended.life.generation()),
+                );
+                self.note(&ended.life, "stop", "");
+                let worker = &mut self.workers[place];
+                match worker.state {
+                    State::Restarting if self.stopping.is_none() => {
+                        worker.state = State::Waiting(0);
+                    }
+                    _ => {
+                        self.workers.remove(place);
+                    }
+                }
+            }
+            Ending::Failed(reason) | Ending::Panicked(reason) => {
+                facts::say(
+                    Fact::ThreadDied,
+                    format_args!(
+                        "name={name:?} generation={} reason={reason:?}",
+                        ended.life.generation()
+                    ),
+                );
+                self.note(&ended.life, "death", reason);
+                self.bury(place, reason);
+            }
+        }
+    }
+
+    /// A thread is gone without having been asked: its sessions end, its successor is planned.
+    pub(super) fn bury(&mut self, place: usize, reason: &str) {
+        let now = clock::now();
+        let worker = &mut self.workers[place];
+        let delay = worker.fail(reason, now);
+        match &worker.role {
+            Role::Port(bound) => {
+                let turn = bound.take_turn();
+                let n_sessions = bound.shut_down_sessions();
+                if let Some(imei) = turn.imei {
+                    // The session on turn may be what stopped the thread; its device comes back in a while.
+                    if let Some(device) = self.hub.fleet.get(imei) {
+                        device.keep_out(now + KEEP_OUT_MS);
+                    }
+                    facts::say(
+                        Fact::DeviceKeptOut,
+                        format_args!(
+                            "imei={imei} port={} bytes={} for_s={}: its bytes are in quarantine",
+                            bound.label,
+                            turn.bytes.len(),
+                            KEEP_OUT_MS / 1000
+                        ),
+                    );
+                    self.notes.leave(Note::Poison {
+                        imei,
+                        at_us: clock::wall_us(),
+                        port: bound.address.port(),
+                        bytes: turn.bytes,
+                        reason: format!(
+                            "while these bytes were read the port's thread stopped: {reason}"
+                        ),
+                    });
+                }
+                log::info!(target: "trackport", "sessions shut down port={} sessions={n_sessions}", bound.label);
+            }
+            Role::Writer(index) => {
+                let index = *index;
+                self.hub.tell_ports(|| PortMessage::WriterGone(index));
+            }
+            Role::Directory | Role::Keeper | Role::Control => {}
+        }
+        self.workers[place].state = if self.stopping.is_some() {
+            State::Done
+        } else {
+            State::Waiting(now + delay)
+        };
+    }
+
+    pub(super) fn replace_silent(&mut self, now: Millis) {
+        if now < self.judge_from {
+            return;
+        }
+        for place in 0..self.workers.len() {
+            let worker = &self.workers[place];
+            if !matches!(worker.state, State::Running | State::Restarting)
+                || !worker.life.is_silent(now)
+            {
+                continue;
+            }
+            let life = Arc::clone(&worker.life);
+            let (name, generation, age) = (life.name(), life.generation(), life.age(now));
+            life.retire();
+            facts::say(
+                Fact::ThreadSilent,
+                format_args!(
+                    "name={name:?} generation={generation} silent_ms={age}: a new one takes its place"
+                ),
+            );
+            let reason = format!("no heartbeat for {age} ms");
+            self.note(&life, "silent", &reason);
+            self.zombies.push(worker.retired());
+            self.bury(place, &reason);
+        }
+    }
+
+    pub(super) fn start_waiting(&mut self, now: Millis) {
+        for place in 0..self.workers.len() {
+            if !matches!(self.workers[place].state, State::Waiting(at) if at <= now) {
+                continue;
+            }
+            let mut worker = self.workers.swap_remove(place);
+            if let Err(error) = self.start(&mut worker) {
+                let delay = worker.fail(&error.to_string(), now);
+                worker.state = State::Waiting(now + delay.max(SECOND_MS));
+                facts::say(
+                    Fact::ThreadDied,
+                    format_args!("name={:?} error={error}: not started", worker.life.name()),
+                );
+            }
+            self.workers.push(worker);
+            let last = self.workers.len() - 1;
+            self.workers.swap(place, last);
+        }
+        self.workers.retain(|worker| worker.state != State::Done);
+    }
+
+    /// Restarts threads one after the other: the next when the last one runs and beats again.
+    pub(super) fn roll(&mut self, now: Millis) {
+        let Some(name) = self.restarts.last().cloned() else {
+            return;
+        };
+        let busy = self
+            .workers
+            .iter()
+            .any(|worker| !matches!(worker.state, State::Running));
+        if busy
+            || self
+                .workers
+                .iter()
+                .any(|worker| worker.life.age(now) > SECOND_MS * 2)
+        {
+            return;
+        }
+        self.restarts.pop();
+        self.restart(&name);
+    }
+
+    /// Asks a thread to end, for its next generation to start. False when there is none of that name.
+    pub(super) fn restart(&mut self, name: &str) -> bool {
+        let Some(worker) = self
+            .workers
+            .iter_mut()
+            .find(|worker| worker.life.name() == name)
+        else {
+            return false;
+        };
+        if worker.state == State::Running {
+            worker.state = State::Restarting;
+            worker.stop(RESTART_FINISH);
+            let life = Arc::clone(&worker.life);
+            self.note(&life, "restart", "asked");
+        }
+        true
+    }
+
+    pub(super) fn note(&self, life: &crate::life::Life, event: &'static str, reason: &str) {
+        self.notes.leave(Note::PortEvent {
+            at_us: clock::wall_us(),
+            thread: life.name().to_owned(),
+            generation: life.generation(),
+            event,
+            reason: reason.to_owned(),
+        });
+    }
+}

@@ -1,0 +1,142 @@
+//! One supervised thread: its role, its present life, and what became of the lives before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::policy::History;
+use crate::clock::{self, Millis};
+use crate::conf::Timeouts;
+use crate::hub::ThreadReport;
+use crate::life::Life;
+use crate::mailbox::PortMessage;
+use crate::port::{self, Port};
+
+/// What a thread is for.
+#[derive(Clone)]
+pub(super) enum Role {
+    /// Serves a tracker port.
+    Port(Arc<Port>),
+    /// Writes batches; the index.
+    Writer(usize),
+    /// Keeps the device list.
+    Directory,
+    /// Keeps house in the database.
+    Keeper,
+    /// Answers the command line.
+    Control,
+}
+
+impl Role {
+    fn name(&self) -> String {
+        match self {
+            Role::Port(bound) => port::thread_name(&bound.label),
+            Role::Writer(index) => format!("writer-{index}"),
+            Role::Directory => "directory".to_owned(),
+            Role::Keeper => "keeper".to_owned(),
+            Role::Control => "control".to_owned(),
+        }
+    }
+
+    /// Without a beat for this long a thread of this role is silent.
+    fn silent_after(&self, timeouts: &Timeouts) -> Duration {
+        match self {
+            Role::Port(_) | Role::Control => timeouts.silent_after,
+            Role::Writer(_) | Role::Directory | Role::Keeper => timeouts.silent_after_database(),
+        }
+    }
+}
+
+/// What a thread is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It runs.
+    Running,
+    /// It was asked to end and starts anew.
+    Restarting,
+    /// It starts at this time.
+    Waiting(Millis),
+    /// It does not start again.
+    Done,
+    /// It hangs, and another has taken its place.
+    Retired,
+}
+
+/// A thread under supervision.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub(super) role: Role,
+    pub(super) life: Arc<Life>,
+    pub(super) state: State,
+    silent_after: Duration,
+    history: History,
+    n_failures: u32,
+    last_failure: String,
+    started_at: Millis,
+    started_at_us: i64,
+}
+
+impl Worker {
+    pub(super) fn new(role: Role, timeouts: &Timeouts) -> Worker {
+        let silent_after = role.silent_after(timeouts);
+        Worker {
+            life: Arc::new(Life::new(&role.name(), 0, silent_after)),
+            role,
+            state: State::Waiting(0),
+            silent_after,
+            history: History::default(),
+            n_failures: 0,
+            last_failure: String::new(),
+            started_at: 0,
+            started_at_us: 0,
+        }
+    }
+
+    /// The next life begins.
+    pub(super) fn begin(&mut self, generation: u64) -> Arc<Life> {
+        self.life = Arc::new(Life::new(&self.role.name(), generation, self.silent_after));
+        self.state = State::Running;
+        self.started_at = clock::now();
+        self.started_at_us = clock::wall_us();
+        Arc::clone(&self.life)
+    }
+
+    /// Asks the present life to end.
+    pub(super) fn stop(&self, within: Duration) {
+        self.life.stop(within);
+        if let Role::Port(bound) = &self.role {
+            // It may be waiting for its sockets.
+            bound.send(PortMessage::Stop);
+        }
+    }
+
+    /// The present life failed. Returns how long the next one waits.
+    pub(super) fn fail(&mut self, reason: &str, now: Millis) -> Millis {
+        self.n_failures += 1;
+        reason.clone_into(&mut self.last_failure);
+        self.history.failed(now.saturating_sub(self.started_at))
+    }
+
+    /// The present life as a retired one.
+    pub(super) fn retired(&self) -> Worker {
+        Worker {
+            state: State::Retired,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn report(&self) -> ThreadReport {
+        ThreadReport {
+            life: Arc::clone(&self.life),
+            state: match self.state {
+                State::Running => "running",
+                State::Restarting => "restarting",
+                State::Waiting(_) => "waiting",
+                State::Done => "ended",
+                State::Retired => "retired",
+            },
+            n_failures: self.n_failures,
+            last_failure: self.last_failure.clone(),
+            started_at_us: self.started_at_us,
+        }
+    }
+}

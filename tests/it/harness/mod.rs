@@ -1,0 +1,3 @@
+//! What the tests share: things to test against. Knows no test.
+
+pub mod postgres;
