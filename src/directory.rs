@@ -14,7 +14,7 @@ use postgres::fallible_iterator::FallibleIterator;
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
 use crate::conf::{Database, Timeouts};
-use crate::facts::{self, Fact};
+use crate::facts::{self, Fact, Reminder};
 use crate::fleet::Device;
 use crate::hub::Hub;
 use crate::imei::Imei;
@@ -71,14 +71,25 @@ pub fn run(life: &Life, around: &Surroundings) {
         n_new: 0,
     };
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    let mut reminder = Reminder::default();
     while !life.is_stopping() {
         life.beat();
         directory.hear();
         match directory.work() {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {
+                backoff.reset();
+                reminder.is_over();
+            }
             Err(error) => {
                 directory.client = None;
-                facts::say(Fact::DatabaseAway, format_args!("error={error}"));
+                let text = error.to_string();
+                match reminder.is_due(&text, clock::now()) {
+                    Some(lasting_s) => facts::say(
+                        Fact::DatabaseAway,
+                        format_args!("error={text:?} lasting_s={lasting_s}"),
+                    ),
+                    None => facts::count(Fact::DatabaseAway),
+                }
                 life.sleep(backoff.next());
             }
         }

@@ -166,6 +166,37 @@ facts! {
     WatchdogStarved "watchdog not fed" Error;
 }
 
+/// Keeps a trouble that lasts from filling the log: told when it begins or changes, then once a minute.
+#[derive(Debug, Default)]
+pub struct Reminder {
+    text: String,
+    told_at: Millis,
+    since: Millis,
+}
+
+/// How often a lasting trouble is told again.
+const REMIND_EVERY_MS: Millis = 60_000;
+
+impl Reminder {
+    /// Whether to tell of `text` now; if so, for how many seconds it has lasted.
+    pub fn is_due(&mut self, text: &str, now: Millis) -> Option<u64> {
+        if self.text.is_empty() {
+            self.since = now;
+        }
+        if self.text == text && now.saturating_sub(self.told_at) < REMIND_EVERY_MS {
+            return None;
+        }
+        text.clone_into(&mut self.text);
+        self.told_at = now;
+        Some(now.saturating_sub(self.since) / 1000)
+    }
+
+    /// The trouble is over.
+    pub fn is_over(&mut self) {
+        self.text.clear();
+    }
+}
+
 struct Tally {
     total: AtomicU64,
     window: AtomicU64,
@@ -184,8 +215,9 @@ static TALLIES: [Tally; Fact::ALL.len()] = [const {
 
 /// Counts `fact` and writes its line, `details` being `key=value` pairs.
 pub fn say(fact: Fact, details: fmt::Arguments<'_>) {
-    say_at(fact, clock::now(), |line| {
-        log::log!(target: "trackport", fact.level(), "{}{line} {details}", fact.name());
+    say_at(fact, clock::now(), |folded| {
+        let line = format!("{}{folded} {details}", fact.name());
+        log::log!(target: "trackport", fact.level(), "{}", line.trim_end());
     });
 }
 
@@ -251,6 +283,18 @@ fn say_at(fact: Fact, now: Millis, write: impl FnOnce(&str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lasting_trouble_is_told_once_a_minute() {
+        let mut reminder = Reminder::default();
+        let told: Vec<Option<u64>> = [0, 5_000, 61_000, 62_000]
+            .map(|at| reminder.is_due("no server", 100_000 + at))
+            .into();
+        assert_eq!(told, [Some(0), None, Some(61), None]);
+        assert_eq!(reminder.is_due("no such database", 163_000), Some(63));
+        reminder.is_over();
+        assert_eq!(reminder.is_due("no such database", 164_000), Some(0));
+    }
 
     #[test]
     fn a_storm_of_one_fact_is_folded_and_counted() {

@@ -17,7 +17,7 @@ use twox_hash::XxHash3_64;
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
 use crate::conf::{Database, Retention, Timeouts};
-use crate::facts::{self, Fact};
+use crate::facts::{self, Fact, Reminder};
 use crate::hub::Hub;
 use crate::imei::Imei;
 use crate::life::Life;
@@ -69,15 +69,18 @@ pub fn run(life: &Life, around: &Surroundings) {
         pile: Pile::default(),
     };
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    let mut reminder = Reminder::default();
     loop {
         life.beat();
         let is_last = life.is_stopping();
         keeper.hear();
         match keeper.work(is_last) {
-            Ok(()) => backoff.reset(),
+            Ok(()) => {
+                backoff.reset();
+                reminder.is_over();
+            }
             Err(error) => {
                 keeper.client = None;
-                let pause = backoff.next();
                 let fact = match error.class() {
                     ErrorClass::Person if !around.hub.schema_ready.load(Ordering::Acquire) => {
                         Fact::SchemaBad
@@ -85,8 +88,15 @@ pub fn run(life: &Life, around: &Surroundings) {
                     ErrorClass::Person => Fact::DatabaseRefuses,
                     _ => Fact::KeeperFailed,
                 };
-                facts::say(fact, format_args!("error={error} retry_in={pause:?}"));
-                life.sleep(pause);
+                let text = error.to_string();
+                match reminder.is_due(&text, clock::now()) {
+                    Some(lasting_s) => facts::say(
+                        fact,
+                        format_args!("error={text:?} lasting_s={lasting_s}: tried again"),
+                    ),
+                    None => facts::count(fact),
+                }
+                life.sleep(backoff.next());
             }
         }
         if is_last {

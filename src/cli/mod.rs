@@ -168,6 +168,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Device(command) => device::run(command, conf),
         Command::Send(args) => send::run(args, conf),
         Command::Decode(args) => decode::run(args, conf),
+        Command::Simulate(args) => simulate::run(args, conf),
         other => anyhow::bail!("{other:?} is not part of this build"),
     }
 }

@@ -19,7 +19,7 @@ use twox_hash::XxHash3_64;
 use crate::backoff::Backoff;
 use crate::clock;
 use crate::conf::{Database, Timeouts};
-use crate::facts::{self, Fact};
+use crate::facts::{self, Fact, Reminder};
 use crate::intake::{Content, Delivery, WriterMessage};
 use crate::life::Life;
 use crate::mailbox::Outcome;
@@ -74,6 +74,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         encoder: Encoder::default(),
         retry: Backoff::new(RETRY.0, RETRY.1),
         retry_slowly: Backoff::new(RETRY_SLOWLY.0, RETRY_SLOWLY.1),
+        reminder: Reminder::default(),
     };
     let mut batch = Batch::new(around.database.batch_records);
     // A predecessor may have died in the middle.
@@ -111,6 +112,7 @@ struct Writer<'a> {
     encoder: Encoder,
     retry: Backoff,
     retry_slowly: Backoff,
+    reminder: Reminder,
 }
 
 /// How a try ended that was no success.
@@ -386,29 +388,31 @@ impl Writer<'_> {
         self.around.state.set_link(Link::Up);
         self.retry.reset();
         self.retry_slowly.reset();
+        self.reminder.is_over();
     }
 
     fn link_lost(&mut self, error: &StoreError) {
-        self.disconnect();
         let pause = self.retry.next();
-        self.around.state.set_error(&error.to_string());
-        self.around.state.set_link(Link::Away);
-        facts::say(
-            Fact::DatabaseAway,
-            format_args!("error={error} retry_in={pause:?}: no acks until it answers"),
-        );
-        self.life.sleep(pause);
+        self.trouble(Fact::DatabaseAway, Link::Away, error, pause);
     }
 
     fn person_needed(&mut self, error: &StoreError) {
-        self.disconnect();
         let pause = self.retry_slowly.next();
-        self.around.state.set_error(&error.to_string());
-        self.around.state.set_link(Link::Refuses);
-        facts::say(
-            Fact::DatabaseRefuses,
-            format_args!("error={error} retry_in={pause:?}: no acks until somebody has mended it"),
-        );
+        self.trouble(Fact::DatabaseRefuses, Link::Refuses, error, pause);
+    }
+
+    fn trouble(&mut self, fact: Fact, link: Link, error: &StoreError, pause: Duration) {
+        self.disconnect();
+        let text = error.to_string();
+        self.around.state.set_error(&text);
+        self.around.state.set_link(link);
+        match self.reminder.is_due(&text, clock::now()) {
+            Some(lasting_s) => facts::say(
+                fact,
+                format_args!("error={text:?} lasting_s={lasting_s}: no acks until it is over"),
+            ),
+            None => facts::count(fact),
+        }
         self.life.sleep(pause);
     }
 

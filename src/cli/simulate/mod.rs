@@ -1,16 +1,49 @@
-//! `trackport simulate`: what may follow it on the command line.
+//! `trackport simulate`: plays a whole fleet of devices and checks every acknowledgement.
+//!
+//! `engine.rs` is the thread with the connections, `device.rs` one device, `packet.rs` and `road.rs` what it sends, `tally.rs`,
+//! `latency.rs` and `report.rs` what comes of it. Knows nothing of the server but the protocol.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod device;
+mod engine;
+mod latency;
+mod packet;
+mod report;
+mod road;
+mod tally;
 
+use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+
+use super::{Failed, WrongUsage, network, text};
 use crate::conf::parse_duration;
 use crate::imei::Imei;
+use engine::Plan;
+use latency::Histogram;
+use packet::Template;
+use tally::Tally;
+
+/// Without --duration and --packets.
+const DEFAULT_DURATION: Duration = Duration::from_secs(60);
+/// With --packets and without --duration: so long without any ack, and no more will come.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// How long acks are waited for at the end.
+const LAST_ACKS: Duration = Duration::from_secs(10);
+/// How often the main thread looks at the others.
+const LOOK: Duration = Duration::from_millis(50);
+/// Packets larger than this are refused by a server that is not told otherwise.
+const PACKET_BYTES_USUAL: usize = 64 * 1024;
 
 /// What may follow `trackport simulate`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Where to connect
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:5027")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:5027")]
     pub to: String,
     /// Devices of the fleet
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -31,12 +64,21 @@ pub struct Args {
     #[arg(long, value_parser = parse_duration)]
     pub interval: Option<Duration>,
     /// Packets of each device; without it as many as there is time for
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub packets: Option<u64>,
-    /// How long, for example "5 min"; without it until --packets are sent or Ctrl-C is pressed
+    /// How long, for example "5 min"; without it until --packets are acknowledged, and without those 60 s
     #[arg(long, value_parser = parse_duration)]
     pub duration: Option<Duration>,
-    /// File that gets one line for each acknowledged record, to be compared with the table
+    /// New connections per second
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connect_rate: u32,
+    /// How long a device waits for an answer before it connects anew and sends again
+    #[arg(long, value_name = "TIME", default_value = "30 s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// Threads that the devices share
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub threads: u32,
+    /// File that gets a line "imei time_ms digest" for each acknowledged record, to be compared with the table; made anew
     #[arg(long, value_name = "FILE")]
     pub acked: Option<PathBuf>,
 }
@@ -53,4 +95,264 @@ pub enum Codec {
     /// Codec 16.
     #[value(name = "16")]
     Codec16,
+}
+
+/// Plays the fleet, shows how it goes, and tells at the end what was acknowledged.
+///
+/// # Errors
+/// A server that has no address; `Failed` when an answer was wrong, or a packet not acknowledged.
+pub fn run(args: &Args, _conf: &Path) -> anyhow::Result<()> {
+    let plan = plan(args)?;
+    let tally = match &args.acked {
+        None => Tally::new(None)?,
+        Some(file) => Tally::new(Some(file)).with_context(|| file.display().to_string())?,
+    };
+    let interrupted = network::interrupted()?;
+    let (latency, active) = thread::scope(|scope| {
+        let mut players = Vec::new();
+        for (number, devices) in shares(args.devices, args.threads).enumerate() {
+            let (plan, tally) = (&plan, &tally);
+            let player = thread::Builder::new()
+                .name(format!("player-{number}"))
+                .spawn_scoped(scope, move || engine::play(plan, devices, tally))
+                .context("no thread")?;
+            players.push(player);
+        }
+        let watched = watch(args, &tally, &interrupted, &|| {
+            players.iter().all(thread::ScopedJoinHandle::is_finished)
+        });
+        tally.abandon.store(true, Ordering::Relaxed);
+        let mut latency = Histogram::new();
+        for player in players {
+            let played = player
+                .join()
+                .map_err(|_| anyhow::anyhow!("a thread of the simulation panicked"))?;
+            latency.add_all(&played?);
+        }
+        watched.map(|active| (latency, active))
+    })?;
+    tally.flush()?;
+    let mut out = io::stdout().lock();
+    write!(
+        out,
+        "{}",
+        report::totals(&tally, &latency, active, args.records.into())
+    )?;
+    out.flush()?;
+    let interrupted = interrupted.load(Ordering::Relaxed);
+    let wanted = args
+        .packets
+        .filter(|_| !interrupted && args.duration.is_none())
+        .map(|packets| packets.saturating_mul(args.devices.into()));
+    report::verdict(&tally, wanted).map_err(|text| {
+        eprintln!("trackport: {text}");
+        Failed.into()
+    })
+}
+
+fn plan(args: &Args) -> anyhow::Result<Plan> {
+    let to = network::resolve(&args.to)?;
+    let last = args.first_imei.number() + u64::from(args.devices - 1);
+    if Imei::from_number(last).is_err() {
+        let text = format!(
+            "--first-imei {}: there are not {} IMEIs from there on",
+            args.first_imei, args.devices
+        );
+        return Err(WrongUsage(text).into());
+    }
+    enough_files(args.devices)?;
+    let interval_ms = args.interval.map(|interval| {
+        u64::try_from(interval.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    });
+    // Records are spread over the interval; without one they are as near as their times can be told apart.
+    let step_ms = (interval_ms.unwrap_or(0) / u64::from(args.records)).max(1);
+    let template = Template::new(args.codec, args.records, args.io, step_ms)?;
+    if template.n_bytes() > PACKET_BYTES_USUAL {
+        eprintln!(
+            "warning: a packet has {}; servers take {} unless their conf says otherwise",
+            text::bytes(template.n_bytes() as u64),
+            text::bytes(PACKET_BYTES_USUAL as u64)
+        );
+    }
+    // A name may have an address where nobody listens; a connect shows it, and is not one of the devices'.
+    let to = network::connect(&to)
+        .and_then(|stream| stream.peer_addr())
+        .with_context(|| format!("no connection to {}", args.to))?;
+    let run = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64);
+    Ok(Plan {
+        to,
+        first_imei: args.first_imei.number(),
+        template,
+        interval_ms,
+        packets: args.packets,
+        connects_per_s: args.connect_rate.div_ceil(args.threads),
+        answer_timeout_ms: u64::try_from(args.timeout.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1),
+        run,
+    })
+}
+
+/// The devices of each thread.
+fn shares(n_devices: u32, n_threads: u32) -> impl Iterator<Item = Range<u32>> {
+    let share = n_devices.div_ceil(n_threads).max(1);
+    (0..n_threads)
+        .map(move |thread| (thread * share).min(n_devices)..((thread + 1) * share).min(n_devices))
+        .filter(|devices| !devices.is_empty())
+}
+
+/// Fails when this process may not have as many connections; each is an open file.
+fn enough_files(n_devices: u32) -> anyhow::Result<()> {
+    let wanted = u64::from(n_devices) + 32;
+    // Where the system does not tell, the connects will.
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    match open_files(&limits) {
+        Some(allowed) if allowed < wanted => anyhow::bail!(
+            "{} need {} open files, {} are allowed here; `ulimit -n {wanted}` in this shell allows more",
+            text::count(n_devices as usize, "device"),
+            text::amount(wanted),
+            text::amount(allowed)
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The soft limit of open files in the words of `/proc/self/limits`.
+fn open_files(limits: &str) -> Option<u64> {
+    limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// Shows how it goes until it is over: all players finished, the time is up, or somebody pressed Ctrl-C. Returns the time to the last ack.
+fn watch(
+    args: &Args,
+    tally: &Tally,
+    interrupted: &AtomicBool,
+    finished: &dyn Fn() -> bool,
+) -> anyhow::Result<Duration> {
+    let duration = args.duration.or(match args.packets {
+        None => Some(DEFAULT_DURATION),
+        Some(_) => None,
+    });
+    let mut show = Show::new(args);
+    let start = Instant::now();
+    let (mut last_acked, mut last_ack) = (0, start);
+    let mut flushed = start;
+    let mut stopping: Option<Instant> = None;
+    loop {
+        // Asked before the counters are read, so that the last ack is seen.
+        let over = finished();
+        let now = Instant::now();
+        show.look(tally, now);
+        if now.duration_since(flushed) >= Duration::from_secs(1) {
+            flushed = now;
+            tally.flush()?;
+        }
+        if tally.acked.get() != last_acked {
+            (last_acked, last_ack) = (tally.acked.get(), now);
+        }
+        let up = interrupted.load(Ordering::Relaxed)
+            || duration.is_some_and(|duration| now.duration_since(start) >= duration)
+            || (duration.is_none() && now.duration_since(last_ack) >= GIVE_UP);
+        if up && stopping.is_none() {
+            stopping = Some(now);
+            tally.stop.store(true, Ordering::Relaxed);
+        }
+        if over || stopping.is_some_and(|since| now.duration_since(since) >= LAST_ACKS) {
+            break;
+        }
+        thread::sleep(LOOK);
+    }
+    show.end();
+    Ok(last_ack.duration_since(start))
+}
+
+/// The progress on standard error: one line that is written over on a terminal, else a line each five seconds.
+struct Show {
+    terminal: bool,
+    start: Instant,
+    last: Instant,
+    last_acked: u64,
+    n_devices: u32,
+    n_records: u64,
+}
+
+impl Show {
+    fn new(args: &Args) -> Show {
+        let now = Instant::now();
+        Show {
+            terminal: io::stderr().is_terminal(),
+            start: now,
+            last: now,
+            last_acked: 0,
+            n_devices: args.devices,
+            n_records: args.records.into(),
+        }
+    }
+
+    fn look(&mut self, tally: &Tally, now: Instant) {
+        let every = Duration::from_secs(if self.terminal { 1 } else { 5 });
+        let since = now.duration_since(self.last);
+        if since < every {
+            return;
+        }
+        let acked = tally.acked.get();
+        let records = (acked - self.last_acked) * self.n_records;
+        let rate = u128::from(records) * 1000 / since.as_millis().max(1);
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+        (self.last, self.last_acked) = (now, acked);
+        let line = report::progress(
+            tally,
+            now.duration_since(self.start),
+            self.n_devices,
+            self.n_records,
+            rate,
+        );
+        if self.terminal {
+            eprint!("\r{line}\u{1b}[K");
+        } else {
+            eprintln!("{line}");
+        }
+    }
+
+    fn end(&self) {
+        if self.terminal {
+            eprint!("\r\u{1b}[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_has_one_thread() {
+        for (n_devices, n_threads) in [(10, 1), (10, 3), (2, 5), (1_000_000, 64)] {
+            let shares: Vec<Range<u32>> = shares(n_devices, n_threads).collect();
+            assert_eq!(
+                shares.iter().map(|share| share.len()).sum::<usize>(),
+                n_devices as usize
+            );
+            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
+        }
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(open_files(limits), Some(1024));
+        assert_eq!(open_files("Max open files            unlimited"), None);
+        assert_eq!(open_files(""), None);
+    }
 }
