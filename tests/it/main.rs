@@ -25,3 +25,6 @@ mod bad_input;
 mod outage;
 // The operator and systemd speak to the running server.
 mod signals;
+// Threads that die or hang.
+#[cfg(feature = "faults")]
+mod restart;
