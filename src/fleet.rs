@@ -211,3 +211,78 @@ impl Fleet {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::SessionId;
+    use crate::mailbox::tests::inbox;
+
+    fn known(imei: &str, state: DeviceState) -> KnownDevice {
+        let imei = imei.parse().unwrap();
+        KnownDevice {
+            id: 7,
+            imei,
+            state,
+            model: None,
+            version: 1,
+        }
+    }
+
+    #[test]
+    fn what_the_database_says_of_a_device_is_taken_over_in_place() {
+        let fleet = Fleet::default();
+        let before = fleet.put(&known("356307042441013", DeviceState::Accepted));
+        fleet.put(&known("356307042441013", DeviceState::Refused));
+        assert_eq!(before.state(), DeviceState::Refused);
+        assert_eq!(fleet.len(), 1);
+    }
+
+    #[test]
+    fn the_newest_login_wins_and_the_old_one_cannot_end_it() {
+        let fleet = Fleet::default();
+        let device = fleet.put(&known("356307042441013", DeviceState::Accepted));
+        let (_poll, inbox, _receiver) = inbox();
+        let session = |serial| SessionRef {
+            inbox: Arc::clone(&inbox),
+            session: SessionId { slot: 0, serial },
+        };
+        assert!(matches!(device.take_over(&session(1), 0), TakeOver::None));
+        let TakeOver::From(old) = device.take_over(&session(2), 0) else {
+            panic!("no take-over");
+        };
+        assert_eq!(old, session(1));
+        assert!(
+            !device.leave(&session(1)),
+            "the old session is not the device's any more"
+        );
+        assert_eq!(device.session(), Some(session(2)));
+    }
+
+    #[test]
+    fn two_connections_that_push_each_other_out_are_slowed_down() {
+        let fleet = Fleet::default();
+        let device = fleet.put(&known("356307042441013", DeviceState::Accepted));
+        let (_poll, inbox, _receiver) = inbox();
+        let mut login = |serial, now| {
+            let session = SessionId { slot: 0, serial };
+            let session = SessionRef {
+                inbox: Arc::clone(&inbox),
+                session,
+            };
+            device.take_over(&session, now)
+        };
+        login(0, 100_000);
+        let n_taken = (1..=20)
+            .filter(|&serial| matches!(login(serial, 100_000), TakeOver::From(_)))
+            .count();
+        assert!(n_taken < 20, "some of them wait");
+        assert!(
+            matches!(
+                login(21, 100_000 + 2 * TAKE_OVER_WINDOW_MS),
+                TakeOver::From(_)
+            ),
+            "after a quiet minute the newest wins at once"
+        );
+    }
+}

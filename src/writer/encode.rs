@@ -143,3 +143,92 @@ fn latest_row(origin: &Origin<'_>, (record, digest, typed): (Record<'_>, u64, Ty
         typed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::Fleet;
+    use crate::intake::{Content, Ticket};
+    use crate::mailbox::tests::inbox;
+    use crate::mailbox::{SessionId, SessionRef};
+    use crate::protocol::teltonika::Codec;
+    use crate::protocol::teltonika::encode::{RecordSpec, packet};
+    use crate::room::{Room, Share};
+    use crate::store::device::DeviceState;
+    use crate::store::directory::KnownDevice;
+    use std::sync::Arc;
+
+    const RECEIVED_AT_US: i64 = 1_700_000_000_000_000;
+
+    fn delivery(records: &[RecordSpec], maybe_resend: bool) -> Delivery {
+        let device = Fleet::default().put(&KnownDevice {
+            id: 7,
+            imei: "356307042441013".parse().unwrap(),
+            state: DeviceState::Accepted,
+            model: None,
+            version: 1,
+        });
+        let (_poll, inbox, _receiver) = inbox();
+        let session = SessionId { slot: 0, serial: 0 };
+        let hold = Room::new(1 << 20)
+            .take(&Arc::new(Share::default()), 0)
+            .unwrap();
+        Delivery {
+            device,
+            received_at_us: RECEIVED_AT_US,
+            port: 5027,
+            peer: ([127, 0, 0, 1], 4000).into(),
+            frame: packet(Codec::Codec8, records).unwrap().into(),
+            n_records: u8::try_from(records.len()).unwrap(),
+            content: Content::Packet,
+            maybe_resend,
+            ticket: Ticket::new(SessionRef { inbox, session }, hold),
+        }
+    }
+
+    fn at(time_ms: u64, satellites: u8) -> RecordSpec {
+        RecordSpec {
+            time_ms,
+            satellites,
+            ..RecordSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_record_that_comes_twice_in_a_batch_is_one_row() {
+        let mut encoder = Encoder::default();
+        let packets = [
+            delivery(&[at(1, 0), at(2, 0), at(2, 0)], false),
+            delivery(&[at(2, 0), at(3, 0)], false),
+        ];
+        encoder.encode(&packets, false);
+        assert_eq!((encoder.direct.len(), encoder.staged.len()), (3, 0));
+    }
+
+    #[test]
+    fn only_what_may_be_known_goes_through_staging() {
+        let mut encoder = Encoder::default();
+        let packets = [delivery(&[at(1, 0)], true), delivery(&[at(2, 0)], false)];
+        encoder.encode(&packets, false);
+        assert_eq!((encoder.direct.len(), encoder.staged.len()), (1, 1));
+        encoder.encode(&packets, true);
+        assert_eq!((encoder.direct.len(), encoder.staged.len()), (0, 2));
+    }
+
+    #[test]
+    fn the_newest_record_and_the_newest_fix_become_latest_but_not_the_future() {
+        let received_ms = u64::try_from(RECEIVED_AT_US / 1000).unwrap();
+        let records = [
+            at(received_ms - 10_000, 9),
+            at(received_ms - 5_000, 0),
+            at(received_ms + 7_200_000, 9),
+        ];
+        let mut encoder = Encoder::default();
+        encoder.encode(&[delivery(&records, false)], false);
+        let latest = encoder.take_latest();
+        let of = |ms: u64| clock::system_time(i64::try_from(ms).unwrap() * 1000);
+        let times: Vec<_> = latest.iter().map(|row| row.time).collect();
+        assert_eq!(times, [of(received_ms - 5_000), of(received_ms - 10_000)]);
+        assert_eq!(encoder.direct.len(), 3, "all three are stored");
+    }
+}
