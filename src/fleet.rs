@@ -264,7 +264,7 @@ mod tests {
         let fleet = Fleet::default();
         let device = fleet.put(&known("356307042441013", DeviceState::Accepted));
         let (_poll, inbox, _receiver) = inbox();
-        let mut login = |serial, now| {
+        let login = |serial, now| {
             let session = SessionId { slot: 0, serial };
             let session = SessionRef {
                 inbox: Arc::clone(&inbox),

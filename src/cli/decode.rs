@@ -73,8 +73,7 @@ fn bytes(input: &str) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// What `id` means for `model`: without a model only what it means on every model, and else its commonest meaning with
-/// a question mark.
+/// What `id` means for `model` or on every model; where neither is known, its commonest meaning with a question mark.
 fn meaning(id: u16, model: Option<&str>) -> Option<explain::Meaning> {
     let first = MEANINGS.partition_point(|meaning| meaning.id < id);
     let same_id = || {
@@ -84,14 +83,13 @@ fn meaning(id: u16, model: Option<&str>) -> Option<explain::Meaning> {
     };
     let exact = same_id()
         .find(|meaning| meaning.everywhere || model.is_some_and(|model| meaning.holds_for(model)));
-    match (exact, model) {
-        (Some(exact), _) => Some(shown(exact, exact.name.clone())),
-        // A known model that lacks the id sends something that nobody has described.
-        (None, Some(model)) if models::known(model).is_some() => None,
-        (None, _) => same_id()
-            .next()
-            .map(|common| shown(common, format!("{}?", common.name))),
-    }
+    exact
+        .map(|exact| shown(exact, exact.name.clone()))
+        .or_else(|| {
+            same_id()
+                .next()
+                .map(|common| shown(common, format!("{}?", common.name)))
+        })
 }
 
 fn shown(meaning: &dictionary::Meaning, name: String) -> explain::Meaning {

@@ -169,7 +169,9 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Send(args) => send::run(args, conf),
         Command::Decode(args) => decode::run(args, conf),
         Command::Simulate(args) => simulate::run(args, conf),
-        other => anyhow::bail!("{other:?} is not part of this build"),
+        Command::Session(command) => status::run_session(command, conf),
+        Command::Port(command) => status::run_port(command, conf),
+        Command::Status(args) => status::run(args, conf),
     }
 }
 

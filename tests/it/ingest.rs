@@ -2,6 +2,8 @@
 //! acknowledged after its records are committed and never before, what comes twice is stored once, what cannot be stored is
 //! kept and does not stand in the way of what can.
 
+use std::time::Instant;
+
 use postgres::Client;
 use serde_json::Value;
 use trackport::control::client;
@@ -513,6 +515,24 @@ fn a_device_is_let_in_and_shut_out_within_seconds() {
     eventually(secs(3), "the accepted device is let in again", || {
         Device::try_login(port, imei(1)).is_some()
     });
+}
+
+#[test]
+fn a_quiet_server_follows_the_device_list_as_fast_as_a_busy_one() {
+    let (database, mut client) = pg::shared().migrated();
+    add(&mut client, imei(1), None);
+    let port = free_port();
+    let _daemon = Setup::new(&database.url).known_only().port(port).start();
+    let mut device = Device::login(port, imei(1));
+    // Nobody asks the directory for anything meanwhile.
+    device.expect_silence(secs(2));
+    let begun = Instant::now();
+    set_state(&mut client, imei(1), "refused");
+    device.expect_closed(secs(15));
+    assert!(begun.elapsed() < secs(3), "noticed after {:?}", begun.elapsed());
+    add(&mut client, imei(2), None);
+    std::thread::sleep(secs(3));
+    Device::login(port, imei(2));
 }
 
 #[test]

@@ -133,14 +133,14 @@ impl fmt::Display for Tally {
         let packets = count(self.n_packets, "packet");
         let records = count(self.n_records_acked, "record");
         write!(f, "{} of {packets} acknowledged, {records}", self.n_acked)?;
-        for (number, what) in [
-            (self.n_broken, "broken"),
-            (self.n_refused, "logins refused"),
-            (self.n_left, "not sent"),
-        ] {
-            if number > 0 {
-                write!(f, ", {number} {what}")?;
-            }
+        if self.n_broken > 0 {
+            write!(f, ", {} broken", self.n_broken)?;
+        }
+        if self.n_refused > 0 {
+            write!(f, ", {} refused", count(self.n_refused, "login"))?;
+        }
+        if self.n_left > 0 {
+            write!(f, ", {} not sent", count(self.n_left, "item"))?;
         }
         Ok(())
     }

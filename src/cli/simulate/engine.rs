@@ -294,13 +294,15 @@ impl<'a> Engine<'a> {
         } else if event.is_writable() {
             self.write(place);
         }
-        if event.is_readable() || event.is_read_closed() || event.is_error() {
-            self.read(place)?;
+        let ends = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ends {
+            self.read(place, ends)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, place: usize) -> io::Result<()> {
+    /// Reads what there is. `ends`: the end of the stream may stand behind it, and is not announced again.
+    fn read(&mut self, place: usize, ends: bool) -> io::Result<()> {
         let mut buffer = [0; 64];
         loop {
             let Some(stream) = self.streams[place].as_mut() else {
@@ -314,7 +316,7 @@ impl<'a> Engine<'a> {
                 Ok(n) => {
                     self.hear(place, &buffer[..n])?;
                     // A short read has emptied the socket; what comes later is announced anew.
-                    if n < buffer.len() {
+                    if n < buffer.len() && !ends {
                         return Ok(());
                     }
                 }
