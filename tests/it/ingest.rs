@@ -62,7 +62,9 @@ fn changed(packet: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 fn a_known_device_is_let_in_and_a_stranger_is_noted() {
     let (daemon, mut client, port) = started_known();
     add(&mut client, imei(1), None);
-    eventually(secs(5), "the new device is let in", || Device::try_login(port, imei(1)).is_some());
+    eventually(secs(5), "the new device is let in", || {
+        Device::try_login(port, imei(1)).is_some()
+    });
     for _ in 0..2 {
         let mut stranger = Device::connect(port);
         stranger.send(&login(imei(2)));
@@ -92,7 +94,9 @@ fn published() -> Vec<(String, Vec<u8>, Value)> {
     lines
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .filter(|frame| {
-            frame["transport"] == "tcp" && frame["direction"] == "device->server" && frame["valid"] == true
+            frame["transport"] == "tcp"
+                && frame["direction"] == "device->server"
+                && frame["valid"] == true
         })
         .map(|frame| {
             let bytes = hex::decode(frame["hex"].as_str().unwrap()).unwrap();
@@ -118,7 +122,11 @@ fn every_published_frame_is_answered_and_its_records_are_stored() {
         device.send(&bytes);
         if let Some(reply) = frame["reply"].as_str().filter(|reply| !reply.is_empty()) {
             let reply = hex::decode(reply).unwrap();
-            assert_eq!(device.answer(reply.len(), ANSWER), Answer::Bytes(reply), "{name}");
+            assert_eq!(
+                device.answer(reply.len(), ANSWER),
+                Answer::Bytes(reply),
+                "{name}"
+            );
         }
         // Responses to commands and pings get no answer, and the session goes on after them.
         device.deliver(&packet(number as u64, 1));
@@ -132,13 +140,19 @@ fn every_published_frame_is_answered_and_its_records_are_stored() {
             .unwrap();
         let empty = Vec::new();
         let listed = expected["records"].as_array().unwrap_or(&empty);
-        assert_eq!(stored.len(), listed.len() + 1, "{name}: and the packet sent after it");
+        assert_eq!(
+            stored.len(),
+            listed.len() + 1,
+            "{name}: and the packet sent after it"
+        );
         n_packets += usize::from(!listed.is_empty());
         for listed in listed {
             let time_ms = listed["timestamp_ms"].as_i64().unwrap();
             let row = stored
                 .iter()
-                .find(|row| row.get::<_, i64>(0) == time_ms && listed["event_id"] == row.get::<_, i32>(8))
+                .find(|row| {
+                    row.get::<_, i64>(0) == time_ms && listed["event_id"] == row.get::<_, i32>(8)
+                })
                 .unwrap_or_else(|| panic!("{name}: no record at {time_ms}"));
             for (column, key) in [(1, "lon_raw"), (2, "lat_raw")] {
                 let wanted = f64::from(i32::try_from(listed[key].as_i64().unwrap()).unwrap()) / 1e7;
@@ -155,7 +169,10 @@ fn every_published_frame_is_answered_and_its_records_are_stored() {
             assert_eq!(small(9), expected["codec_id"], "{name}: codec");
         }
         let raw = number_of_io(&mut client, imei);
-        let listed_io: usize = listed.iter().map(|record| record["io"].as_array().unwrap().len()).sum();
+        let listed_io: usize = listed
+            .iter()
+            .map(|record| record["io"].as_array().unwrap().len())
+            .sum();
         assert_eq!(raw, listed_io as i64 + 4, "{name}: IO elements");
     }
     assert!(n_packets >= 9, "only {n_packets} packets with records");
@@ -172,7 +189,13 @@ fn a_packet_cut_at_every_byte_is_stored_whole() {
     let all = [
         encode(Codec::Codec8, &[record(0), record(1)]),
         encode(Codec::Codec8Extended, &[record(2)]),
-        encode(Codec::Codec16, &[RecordSpec { generation: Some(5), ..record(3) }]),
+        encode(
+            Codec::Codec16,
+            &[RecordSpec {
+                generation: Some(5),
+                ..record(3)
+            }],
+        ),
     ];
     let mut device = Device::connect(port);
     for byte in login(imei(1)) {
@@ -206,7 +229,10 @@ fn packets_in_one_write_are_acked_in_turn_and_the_device_is_marked() {
     eventually(secs(5), "the device is marked", || {
         number(&mut client, marked, &[&imei(1).to_string()]) == 1
     });
-    daemon.wait_log(secs(1), &["does not wait for acks", &imei(1).to_string(), "ACK type"]);
+    daemon.wait_log(
+        secs(1),
+        &["does not wait for acks", &imei(1).to_string(), "ACK type"],
+    );
 }
 
 #[test]
@@ -246,10 +272,19 @@ fn what_comes_twice_is_stored_once() {
     device.deliver(&packet(0, 9));
     assert_eq!(records(&mut client, imei(1)), 9);
     // The same record twice in one packet.
-    device.deliver(&encode(Codec::Codec8, &[record(20), record(20), record(20)]));
+    device.deliver(&encode(
+        Codec::Codec8,
+        &[record(20), record(20), record(20)],
+    ));
     assert_eq!(records(&mut client, imei(1)), 10);
     // The same time with other contents is another record.
-    device.deliver(&encode(Codec::Codec8, &[RecordSpec { speed_kmh: 99, ..record(20) }]));
+    device.deliver(&encode(
+        Codec::Codec8,
+        &[RecordSpec {
+            speed_kmh: 99,
+            ..record(20)
+        }],
+    ));
     assert_eq!(records(&mut client, imei(1)), 11);
 }
 
@@ -292,15 +327,29 @@ fn a_bad_crc_is_not_acked_and_the_third_time_it_is_kept_and_acked() {
         let entries = quarantine(&mut client, imei(1));
         assert_eq!(entries.len(), 1, "{entries:?}");
         let entry = &entries[0];
-        assert_eq!((entry.code.as_str(), entry.n_seen, entry.acked), ("crc", n_seen, false));
+        assert_eq!(
+            (entry.code.as_str(), entry.n_seen, entry.acked),
+            ("crc", n_seen, false)
+        );
         assert_eq!(entry.bytes, bad);
-        assert!(entry.reason.to_lowercase().contains("crc"), "{}", entry.reason);
+        assert!(
+            entry.reason.to_lowercase().contains("crc"),
+            "{}",
+            entry.reason
+        );
     }
     let mut device = Device::login(port, imei(1));
     device.send(&bad);
-    assert_eq!(device.ack(ANSWER), Some(3), "acked with the count it declares");
+    assert_eq!(
+        device.ack(ANSWER),
+        Some(3),
+        "acked with the count it declares"
+    );
     let entry = &quarantine(&mut client, imei(1))[0];
-    assert_eq!((entry.n_seen, entry.acked, entry.n_records), (3, true, Some(3)));
+    assert_eq!(
+        (entry.n_seen, entry.acked, entry.n_records),
+        (3, true, Some(3))
+    );
     // The device goes on.
     device.deliver(&packet(0, 3));
     assert_eq!(records(&mut client, imei(1)), 3);
@@ -327,18 +376,37 @@ fn a_packet_damaged_once_on_the_way_is_stored_when_it_comes_again() {
 fn a_record_the_database_refuses_keeps_no_other_from_its_ack() {
     let (daemon, mut client, port) = started();
     client
-        .batch_execute("ALTER TABLE trackport.record ADD CONSTRAINT no_ghosts CHECK (speed_kmh <> 666)")
+        .batch_execute(
+            "ALTER TABLE trackport.record ADD CONSTRAINT no_ghosts CHECK (speed_kmh <> 666)",
+        )
         .unwrap();
-    let ghost = encode(Codec::Codec8, &[record(0), RecordSpec { speed_kmh: 666, ..record(1) }]);
-    let mut devices: Vec<Device> = (0..8).map(|number| Device::login(port, imei(number))).collect();
+    let ghost = encode(
+        Codec::Codec8,
+        &[
+            record(0),
+            RecordSpec {
+                speed_kmh: 666,
+                ..record(1)
+            },
+        ],
+    );
+    let mut devices: Vec<Device> = (0..8)
+        .map(|number| Device::login(port, imei(number)))
+        .collect();
     for device in &mut devices {
         device.deliver(&packet(100, 1));
     }
     // While somebody locks the table all eight gather behind the first; then they are one batch.
     let mut transaction = client.transaction().unwrap();
-    transaction.batch_execute("LOCK TABLE trackport.record IN EXCLUSIVE MODE").unwrap();
+    transaction
+        .batch_execute("LOCK TABLE trackport.record IN EXCLUSIVE MODE")
+        .unwrap();
     for (number, device) in devices.iter_mut().enumerate() {
-        device.send(&if number == 5 { ghost.clone() } else { packet(0, 2) });
+        device.send(&if number == 5 {
+            ghost.clone()
+        } else {
+            packet(0, 2)
+        });
     }
     devices[0].expect_silence(ms(300));
     transaction.commit().unwrap();
@@ -347,15 +415,37 @@ fn a_record_the_database_refuses_keeps_no_other_from_its_ack() {
     }
     for number in 0..8 {
         let n_records = if number == 5 { 1 } else { 3 };
-        assert_eq!(records(&mut client, imei(number)), n_records, "device {number}");
+        assert_eq!(
+            records(&mut client, imei(number)),
+            n_records,
+            "device {number}"
+        );
     }
     let entries = quarantine(&mut client, imei(5));
     assert_eq!(entries.len(), 1, "{entries:?}");
     assert_eq!(entries[0].bytes, ghost);
     assert!(entries[0].acked);
-    assert!(entries[0].reason.contains("no_ghosts"), "{}", entries[0].reason);
-    assert_eq!(number(&mut client, "SELECT count(*) FROM trackport.quarantine", &[]), 1);
-    daemon.wait_log(secs(1), &["packet refused by the database", &imei(5).to_string(), "no_ghosts"]);
+    assert!(
+        entries[0].reason.contains("no_ghosts"),
+        "{}",
+        entries[0].reason
+    );
+    assert_eq!(
+        number(
+            &mut client,
+            "SELECT count(*) FROM trackport.quarantine",
+            &[]
+        ),
+        1
+    );
+    daemon.wait_log(
+        secs(1),
+        &[
+            "packet refused by the database",
+            &imei(5).to_string(),
+            "no_ghosts",
+        ],
+    );
     // The refused device goes on too.
     devices[5].deliver(&packet(200, 1));
 }
@@ -371,13 +461,22 @@ fn a_record_a_trigger_refuses_is_kept_with_what_the_trigger_said() {
              FOR EACH ROW WHEN (new.speed_kmh > 300) EXECUTE FUNCTION public.refuse()",
         )
         .unwrap();
-    let fast = encode(Codec::Codec8, &[RecordSpec { speed_kmh: 301, ..record(0) }]);
+    let fast = encode(
+        Codec::Codec8,
+        &[RecordSpec {
+            speed_kmh: 301,
+            ..record(0)
+        }],
+    );
     let mut device = Device::login(port, imei(1));
     device.deliver(&fast);
     device.deliver(&packet(1, 2));
     assert_eq!(records(&mut client, imei(1)), 2);
     let entry = &quarantine(&mut client, imei(1))[0];
-    assert!(entry.acked && entry.reason.contains("too fast"), "{entry:?}");
+    assert!(
+        entry.acked && entry.reason.contains("too fast"),
+        "{entry:?}"
+    );
 }
 
 #[test]
@@ -386,7 +485,9 @@ fn the_ack_comes_after_the_commit_and_not_before() {
     let mut device = Device::login(port, imei(1));
     device.deliver(&packet(0, 1));
     let mut transaction = client.transaction().unwrap();
-    transaction.batch_execute("LOCK TABLE trackport.record IN EXCLUSIVE MODE").unwrap();
+    transaction
+        .batch_execute("LOCK TABLE trackport.record IN EXCLUSIVE MODE")
+        .unwrap();
     device.send(&packet(1, 3));
     device.expect_silence(secs(1));
     transaction.commit().unwrap();
@@ -407,8 +508,19 @@ fn a_range_of_ports_is_served_port_by_port() {
     assert_eq!(number(&mut client, ports, &[]), 4);
     let status = daemon.status();
     assert_eq!(status.ports.len(), 4);
-    assert!(status.ports.iter().all(|port| port.packets == 1 && port.records == 1), "{:?}", status.ports);
-    let threads = status.threads.iter().filter(|thread| thread.name.starts_with("port ")).count();
+    assert!(
+        status
+            .ports
+            .iter()
+            .all(|port| port.packets == 1 && port.records == 1),
+        "{:?}",
+        status.ports
+    );
+    let threads = status
+        .threads
+        .iter()
+        .filter(|thread| thread.name.starts_with("port "))
+        .count();
     assert_eq!(threads, 4, "a thread each");
 }
 
@@ -418,7 +530,10 @@ fn a_pinned_port_takes_its_device_without_a_login_and_no_other() {
     let port = free_port();
     let pinned = imei(1);
     let keys = format!("device = \"{pinned}\"\nallow = [\"127.0.0.0/8\"]");
-    let _daemon = Setup::new(&database.url).known_only().port_with(port, &keys).start();
+    let _daemon = Setup::new(&database.url)
+        .known_only()
+        .port_with(port, &keys)
+        .start();
     let mut silent = Device::connect(port);
     silent.deliver(&packet(0, 2));
     silent.deliver(&packet(2, 1));
@@ -474,7 +589,10 @@ fn accept_any_registers_up_to_the_limit_of_the_hour() {
         .port_with(port, "accept = \"any\"")
         .write();
     daemon.edit_conf(|text| {
-        text.replace("[devices_]", "").replace("accept = \"known\"", "accept = \"known\"\nmax_new_devices = 2")
+        text.replace("[devices_]", "").replace(
+            "accept = \"known\"",
+            "accept = \"known\"\nmax_new_devices = 2",
+        )
     });
     let mut daemon = daemon;
     daemon.launch();
@@ -529,7 +647,11 @@ fn a_quiet_server_follows_the_device_list_as_fast_as_a_busy_one() {
     let begun = Instant::now();
     set_state(&mut client, imei(1), "refused");
     device.expect_closed(secs(15));
-    assert!(begun.elapsed() < secs(3), "noticed after {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < secs(3),
+        "noticed after {:?}",
+        begun.elapsed()
+    );
     add(&mut client, imei(2), None);
     std::thread::sleep(secs(3));
     Device::login(port, imei(2));
@@ -549,9 +671,16 @@ fn the_newest_login_wins_on_the_same_port_and_across_ports() {
     second.expect_closed(secs(3));
     third.deliver(&packet(2, 1));
     assert_eq!(records(&mut client, imei(1)), 3);
-    let ask = Request::Sessions { imei: None, port: None, limit: 10 };
+    let ask = Request::Sessions {
+        imei: None,
+        port: None,
+        limit: 10,
+    };
     eventually(secs(3), "one session is left", || {
-        matches!(client::ask(&daemon.socket(), &ask), Ok(Response::Sessions { total: 1, .. }))
+        matches!(
+            client::ask(&daemon.socket(), &ask),
+            Ok(Response::Sessions { total: 1, .. })
+        )
     });
     daemon.wait_log(secs(1), &["session taken over", &imei(1).to_string()]);
 }
@@ -585,11 +714,29 @@ fn typed_columns_follow_the_model_and_its_change() {
         vec![
             (239, IoSpec::Fixed { width: 1, raw: 1 }),
             (16, IoSpec::Fixed { width: 4, raw: 77 }),
-            (72, IoSpec::Fixed { width: 4, raw: u64::from(temperature.cast_unsigned()) }),
+            (
+                72,
+                IoSpec::Fixed {
+                    width: 4,
+                    raw: u64::from(temperature.cast_unsigned()),
+                },
+            ),
         ]
     };
-    let cold = encode(Codec::Codec8, &[RecordSpec { io: io(-125), ..record(0) }]);
-    let broken = encode(Codec::Codec8, &[RecordSpec { io: io(3000), ..record(1) }]);
+    let cold = encode(
+        Codec::Codec8,
+        &[RecordSpec {
+            io: io(-125),
+            ..record(0)
+        }],
+    );
+    let broken = encode(
+        Codec::Codec8,
+        &[RecordSpec {
+            io: io(3000),
+            ..record(1)
+        }],
+    );
     for number in 1..=2 {
         let mut device = None;
         eventually(secs(5), "login", || {
@@ -603,25 +750,45 @@ fn typed_columns_follow_the_model_and_its_change() {
     let mut typed = |number: u64| -> Vec<(Option<bool>, Option<i64>, Option<f32>)> {
         let sql = "SELECT ignition, odometer_m, temperature_1 FROM trackport.position WHERE imei = $1 ORDER BY time";
         let rows = client.query(sql, &[&imei(number).to_string()]).unwrap();
-        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+        rows.iter()
+            .map(|row| (row.get(0), row.get(1), row.get(2)))
+            .collect()
     };
     // A sensor's error code is no temperature; what 16 means depends on the model.
-    assert_eq!(typed(1), [(Some(true), Some(77), Some(-12.5)), (Some(true), Some(77), None)]);
-    assert_eq!(typed(2), [(Some(true), None, Some(-12.5)), (Some(true), None, None)]);
+    assert_eq!(
+        typed(1),
+        [
+            (Some(true), Some(77), Some(-12.5)),
+            (Some(true), Some(77), None)
+        ]
+    );
+    assert_eq!(
+        typed(2),
+        [(Some(true), None, Some(-12.5)), (Some(true), None, None)]
+    );
     let sql = "SELECT time, trim_scale(value)::text, unit, error FROM trackport.reading WHERE imei = $1 AND avl_id = 72 ORDER BY time";
     let rows = client.query(sql, &[&imei(1).to_string()]).unwrap();
     assert_eq!(rows[0].get::<_, String>(1), "-12.5");
     assert_eq!(rows[0].get::<_, String>(2), "°C");
     assert_eq!(rows[0].get::<_, Option<String>>(3), None);
     assert_eq!(rows[1].get::<_, Option<String>>(1), None);
-    assert!(rows[1].get::<_, Option<String>>(3).is_some(), "the sensor's error is named");
+    assert!(
+        rows[1].get::<_, Option<String>>(3).is_some(),
+        "the sensor's error is named"
+    );
     // The model becomes known: what comes from then on has its columns, without a restart.
     let sql = "UPDATE trackport.device SET model = 'FMB120' WHERE imei = $1";
     client.execute(sql, &[&imei(2).to_string()]).unwrap();
     let mut second = 10;
     eventually(secs(5), "the model is followed", || {
         second += 1;
-        let cold = encode(Codec::Codec8, &[RecordSpec { io: io(-125), ..record(second) }]);
+        let cold = encode(
+            Codec::Codec8,
+            &[RecordSpec {
+                io: io(-125),
+                ..record(second)
+            }],
+        );
         Device::login(port, imei(2)).deliver(&cold);
         let sql = "SELECT count(*) FROM trackport.position WHERE imei = $1 AND odometer_m = 77";
         number(&mut client, sql, &[&imei(2).to_string()]) > 0
@@ -633,9 +800,27 @@ fn values_of_every_width_are_kept_exactly_as_sent() {
     let (_daemon, mut client, port) = started();
     let io = vec![
         (1, IoSpec::Fixed { width: 1, raw: 255 }),
-        (66, IoSpec::Fixed { width: 2, raw: 65_535 }),
-        (16, IoSpec::Fixed { width: 4, raw: u64::from(u32::MAX) }),
-        (78, IoSpec::Fixed { width: 8, raw: u64::MAX }),
+        (
+            66,
+            IoSpec::Fixed {
+                width: 2,
+                raw: 65_535,
+            },
+        ),
+        (
+            16,
+            IoSpec::Fixed {
+                width: 4,
+                raw: u64::from(u32::MAX),
+            },
+        ),
+        (
+            78,
+            IoSpec::Fixed {
+                width: 8,
+                raw: u64::MAX,
+            },
+        ),
         (65_000, IoSpec::Fixed { width: 8, raw: 1 }),
         (281, IoSpec::Bytes(b"\x00engine\xFF".to_vec())),
         (282, IoSpec::Bytes(Vec::new())),
@@ -661,16 +846,30 @@ fn values_of_every_width_are_kept_exactly_as_sent() {
         )
         .unwrap();
     assert_eq!(row.get::<_, String>(0), "2026-01-01 00:00:00.123");
-    assert_eq!(row.get::<_, String>(1).parse::<f64>().unwrap(), -0.000_000_1);
-    assert_eq!(row.get::<_, String>(2).parse::<f64>().unwrap(), -89.999_999_9);
+    assert_eq!(
+        row.get::<_, String>(1).parse::<f64>().unwrap(),
+        -0.000_000_1
+    );
+    assert_eq!(
+        row.get::<_, String>(2).parse::<f64>().unwrap(),
+        -89.999_999_9
+    );
     assert_eq!(row.get::<_, i16>(3), -415);
     assert_eq!((row.get::<_, i32>(4), row.get::<_, i16>(5)), (65_535, 255));
-    assert_eq!((row.get::<_, i32>(6), row.get::<_, i32>(7)), (65_535, 65_000));
+    assert_eq!(
+        (row.get::<_, i32>(6), row.get::<_, i32>(7)),
+        (65_535, 65_000)
+    );
     let rows = client
-        .query("SELECT avl_id, value::text, bytes FROM trackport.record_io ORDER BY avl_id", &[])
+        .query(
+            "SELECT avl_id, value::text, bytes FROM trackport.record_io ORDER BY avl_id",
+            &[],
+        )
         .unwrap();
-    let found: Vec<(i32, Option<String>, Option<Vec<u8>>)> =
-        rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let found: Vec<(i32, Option<String>, Option<Vec<u8>>)> = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
     let fixed = |id, value: &str| (id, Some(value.to_owned()), None);
     assert_eq!(
         found,
@@ -689,7 +888,15 @@ fn values_of_every_width_are_kept_exactly_as_sent() {
 #[test]
 fn impossible_clocks_are_stored_and_unwritable_times_are_quarantined() {
     let (_daemon, mut client, port) = started();
-    let at = |time_ms: u64| encode(Codec::Codec8, &[RecordSpec { time_ms, ..record(0) }]);
+    let at = |time_ms: u64| {
+        encode(
+            Codec::Codec8,
+            &[RecordSpec {
+                time_ms,
+                ..record(0)
+            }],
+        )
+    };
     let mut device = Device::login(port, imei(1));
     device.deliver(&at(0));
     device.deliver(&at(TIME_MS));
@@ -699,7 +906,10 @@ fn impossible_clocks_are_stored_and_unwritable_times_are_quarantined() {
     // A clock far ahead never becomes the newest position.
     let latest = "SELECT (extract(epoch FROM time) * 1000)::bigint FROM trackport.latest";
     eventually(secs(5), "the latest position", || {
-        client.query_opt(latest, &[]).unwrap().is_some_and(|row| row.get::<_, i64>(0) == TIME_MS.cast_signed())
+        client
+            .query_opt(latest, &[])
+            .unwrap()
+            .is_some_and(|row| row.get::<_, i64>(0) == TIME_MS.cast_signed())
     });
     let never = at(u64::MAX);
     device.send(&never);

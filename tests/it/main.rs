@@ -28,3 +28,5 @@ mod signals;
 // Threads that die or hang.
 #[cfg(feature = "faults")]
 mod restart;
+// The conf file and the command line.
+mod conf_cli;

@@ -15,7 +15,12 @@ use crate::harness::{eventually, free_port, imei, ms, secs};
 
 /// A few devices that do not lose patience.
 fn patient(port: u16) -> Plan {
-    Plan { n_devices: 5, n_records: 3, patience: secs(60), ..Plan::one(port, 1) }
+    Plan {
+        n_devices: 5,
+        n_records: 3,
+        patience: secs(60),
+        ..Plan::one(port, 1)
+    }
 }
 
 #[test]
@@ -37,7 +42,14 @@ fn while_postgresql_is_stopped_nothing_is_acked_and_sessions_stay_open() {
     assert_eq!(load.n_acked(), before, "acked without a database");
     daemon.wait_log(secs(2), &["database away", "writer-0", "no acks"]);
     let status = daemon.status();
-    assert!(status.troubles.iter().any(|trouble| trouble.contains("away")), "{:?}", status.troubles);
+    assert!(
+        status
+            .troubles
+            .iter()
+            .any(|trouble| trouble.contains("away")),
+        "{:?}",
+        status.troubles
+    );
     assert_eq!(status.ports[0].sessions, 6);
     // Who is known logs in from memory; about a stranger nobody can say anything, so nothing is said.
     let mut known = Device::login(port, imei(50));
@@ -47,13 +59,19 @@ fn while_postgresql_is_stopped_nothing_is_acked_and_sessions_stay_open() {
     cluster.start_server();
     load.wait_acks(20, secs(20));
     known.deliver(&packet(1, 1));
-    assert_eq!(stranger.answer(1, ANSWER), Answer::Bytes(vec![1]), "let in when the database is back");
+    assert_eq!(
+        stranger.answer(1, ANSWER),
+        Answer::Bytes(vec![1]),
+        "let in when the database is back"
+    );
     let report = load.finish();
     assert_eq!(report.n_reconnects(), 0, "sessions stayed open");
     let mut client = database.connect();
     assert_eq!(report.check(&mut client), 0);
     assert_eq!(records(&mut client, imei(50)), 2);
-    eventually(secs(15), "no trouble is left", || daemon.status().troubles.is_empty());
+    eventually(secs(15), "no trouble is left", || {
+        daemon.status().troubles.is_empty()
+    });
 }
 
 #[test]
@@ -63,7 +81,10 @@ fn kill_9_of_postgresql_loses_and_doubles_nothing() {
     drop(client);
     let port = free_port();
     let daemon = Setup::new(&database.url).port(port).start();
-    let load = Load::start(Plan { pause: ms(0), ..patient(port) });
+    let load = Load::start(Plan {
+        pause: ms(0),
+        ..patient(port)
+    });
     for _ in 0..2 {
         load.wait_acks(50, ANSWER);
         let pids = cluster.all_pids();
@@ -90,7 +111,10 @@ fn a_frozen_postgresql_is_noticed_and_left_behind_when_it_wakes() {
         .port(port)
         .timeout("statement", "2 s")
         .start();
-    let load = Load::start(Plan { patience: secs(20), ..patient(port) });
+    let load = Load::start(Plan {
+        patience: secs(20),
+        ..patient(port)
+    });
     load.wait_acks(20, ANSWER);
     cluster.signal_all("STOP");
     sleep(ms(300));
@@ -110,9 +134,11 @@ fn a_frozen_postgresql_is_noticed_and_left_behind_when_it_wakes() {
     let report = load.finish();
     let mut client = database.connect();
     report.check(&mut client);
-    eventually(secs(20), "the old threads have ended and no trouble is left", || {
-        daemon.status().troubles.is_empty()
-    });
+    eventually(
+        secs(20),
+        "the old threads have ended and no trouble is left",
+        || daemon.status().troubles.is_empty(),
+    );
 }
 
 #[test]
@@ -135,7 +161,10 @@ fn kill_9_of_trackport_under_load_keeps_what_was_acked_once() {
     load.wait_acks(300, secs(20));
     let report = load.finish();
     assert!(report.n_reconnects() >= 100, "all connected anew each time");
-    assert!(report.seen.iter().all(|seen| seen.acked > 0), "every device got through");
+    assert!(
+        report.seen.iter().all(|seen| seen.acked > 0),
+        "every device got through"
+    );
     assert_eq!(report.check(&mut client), 0);
     daemon.wait_ready();
 }
@@ -147,10 +176,17 @@ fn started_without_a_database_it_waits_for_it() {
     let database = cluster.database();
     cluster.stop_server("fast");
     let port = free_port();
-    let daemon = Setup::new(&database.url).port(port).timeout("login", "30 s").launch();
+    let daemon = Setup::new(&database.url)
+        .port(port)
+        .timeout("login", "30 s")
+        .launch();
     eventually(secs(10), "it says what is wrong", || {
         daemon.try_status().is_some_and(|status| {
-            !status.devices_loaded && status.troubles.iter().any(|trouble| trouble.contains("writer-0"))
+            !status.devices_loaded
+                && status
+                    .troubles
+                    .iter()
+                    .any(|trouble| trouble.contains("writer-0"))
         })
     });
     let mut device = Device::connect(port);
@@ -168,7 +204,10 @@ fn a_connection_ended_by_an_administrator_is_made_anew() {
     let (database, mut client) = pg::shared().migrated();
     let port = free_port();
     let daemon = Setup::new(&database.url).port(port).start();
-    let load = Load::start(Plan { pause: ms(2), ..patient(port) });
+    let load = Load::start(Plan {
+        pause: ms(2),
+        ..patient(port)
+    });
     for _ in 0..3 {
         load.wait_acks(30, ANSWER);
         let n_ended = number(
@@ -195,13 +234,19 @@ fn what_needs_a_person_is_said_loudly_and_mended_without_a_restart() {
     let daemon = Setup::new(&database.url).port(port).start();
     let mut device = Device::login(port, imei(1));
     device.deliver(&packet(0, 1));
-    client.batch_execute("ALTER TABLE trackport.record RENAME TO record_of_somebody").unwrap();
+    client
+        .batch_execute("ALTER TABLE trackport.record RENAME TO record_of_somebody")
+        .unwrap();
     device.send(&packet(1, 1));
     device.expect_silence(ms(500));
     daemon.wait_log(secs(5), &["database needs a person", "record"]);
     assert_eq!(daemon.status().writers[0].database, "refuses");
-    client.batch_execute("ALTER TABLE trackport.record_of_somebody RENAME TO record").unwrap();
+    client
+        .batch_execute("ALTER TABLE trackport.record_of_somebody RENAME TO record")
+        .unwrap();
     assert_eq!(device.ack(secs(15)), Some(1));
     assert_eq!(records(&mut client, imei(1)), 2);
-    eventually(secs(3), "no trouble is left", || daemon.status().troubles.is_empty());
+    eventually(secs(3), "no trouble is left", || {
+        daemon.status().troubles.is_empty()
+    });
 }

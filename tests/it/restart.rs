@@ -40,7 +40,10 @@ const BYSTANDER: u64 = 3;
 fn scene(fault: &str, change: impl FnOnce(Setup) -> Setup) -> Scene {
     let (database, client) = pg::shared().migrated();
     let (port, other_port) = (free_port(), free_port());
-    let setup = Setup::new(&database.url).port(port).port(other_port).faults(fault);
+    let setup = Setup::new(&database.url)
+        .port(port)
+        .port(other_port)
+        .faults(fault);
     let daemon = change(setup).start();
     let begin = |port, number| {
         let mut device = Device::login(port, imei(number));
@@ -85,9 +88,11 @@ fn timed_login(port: u16, number: u64) -> (Device, Duration) {
 fn wait_event(client: &mut Client, event: &str, thread: &str, reason: &str) {
     let sql = "SELECT count(*) FROM trackport.port_event WHERE event = $1 AND thread LIKE $2 AND reason LIKE $3";
     let (thread, reason) = (format!("%{thread}%"), format!("%{reason}%"));
-    eventually(secs(10), &format!("{event} of {thread} in port_event"), || {
-        number(client, sql, &[&event, &thread, &reason]) > 0
-    });
+    eventually(
+        secs(10),
+        &format!("{event} of {thread} in port_event"),
+        || number(client, sql, &[&event, &thread, &reason]) > 0,
+    );
 }
 
 #[test]
@@ -99,26 +104,43 @@ fn a_port_thread_that_panics_is_replaced_and_the_other_port_does_not_notice() {
     let (mut witness, took) = timed_login(scene.port, WITNESS);
     assert!(took < secs(2), "the login took {took:?}");
     let (_, slowest) = goes_on(&mut scene.bystander, 1, secs(2));
-    assert!(slowest < UNDISTURBED, "an ack on the other port took {slowest:?}");
+    assert!(
+        slowest < UNDISTURBED,
+        "an ack on the other port took {slowest:?}"
+    );
     witness.deliver(&packet(1, 4));
     assert_eq!(records(&mut scene.client, imei(WITNESS)), 5);
     scene.victim.expect_closed(secs(3));
-    assert_eq!(records(&mut scene.client, imei(VICTIM)), 1, "what was not acked may not be there");
+    assert_eq!(
+        records(&mut scene.client, imei(VICTIM)),
+        1,
+        "what was not acked may not be there"
+    );
     let port = scene.port.to_string();
-    scene.daemon.wait_log(secs(1), &["thread died", &port, "poisoned"]);
+    scene
+        .daemon
+        .wait_log(secs(1), &["thread died", &port, "poisoned"]);
     wait_event(&mut scene.client, "death", &port, "poisoned");
     // The device whose bytes were read then is kept out for a while, and the bytes are kept.
     let mut again = Device::connect(scene.port);
     again.send(&login(imei(VICTIM)));
     again.expect_closed(ANSWER);
-    scene.daemon.wait_log(secs(1), &["device kept out", &imei(VICTIM).to_string()]);
+    scene
+        .daemon
+        .wait_log(secs(1), &["device kept out", &imei(VICTIM).to_string()]);
     let client = &mut scene.client;
-    eventually(secs(5), "the bytes are in quarantine", || !quarantine(client, imei(VICTIM)).is_empty());
+    eventually(secs(5), "the bytes are in quarantine", || {
+        !quarantine(client, imei(VICTIM)).is_empty()
+    });
     let entry = &quarantine(client, imei(VICTIM))[0];
     assert_eq!((&entry.bytes, entry.acked), (&poison, false));
     assert!(entry.reason.contains("poisoned"), "{}", entry.reason);
     let status = scene.daemon.status();
-    let thread = status.threads.iter().find(|thread| thread.name.ends_with(&port)).unwrap();
+    let thread = status
+        .threads
+        .iter()
+        .find(|thread| thread.name.ends_with(&port))
+        .unwrap();
     assert_eq!((thread.failures, thread.state.as_str()), (1, "running"));
     assert_eq!(status.receive_bytes, 0);
 }
@@ -132,18 +154,26 @@ fn a_port_thread_that_hangs_is_replaced_and_what_it_says_later_is_ignored() {
     let early = timed_login(scene.port, 10);
     assert!(early.1 < secs(4), "the login took {:?}", early.1);
     let (_, slowest) = goes_on(&mut scene.bystander, 1, secs(2));
-    assert!(slowest < UNDISTURBED, "an ack on the other port took {slowest:?}");
+    assert!(
+        slowest < UNDISTURBED,
+        "an ack on the other port took {slowest:?}"
+    );
     scene.witness.expect_closed(secs(3));
     let mut witness = timed_login(scene.port, WITNESS).0;
     let mut early = early.0;
-    assert!(hangs_since.elapsed() < secs(5), "the thread is still to be hanging");
+    assert!(
+        hangs_since.elapsed() < secs(5),
+        "the thread is still to be hanging"
+    );
     witness.deliver(&packet(1, 3));
     early.deliver(&packet(0, 1));
     let port = scene.port.to_string();
     scene.daemon.wait_log(secs(1), &["thread silent", &port]);
     wait_event(&mut scene.client, "silent", &port, "no heartbeat");
     // It comes back to life: nothing of what it holds is answered, and its successor's sessions stay.
-    scene.daemon.wait_log(secs(10), &["retired thread ended", &port]);
+    scene
+        .daemon
+        .wait_log(secs(10), &["retired thread ended", &port]);
     assert!(matches!(scene.victim.answer(4, ms(500)), Answer::Closed(bytes) if bytes.is_empty()));
     witness.deliver(&packet(4, 1));
     early.deliver(&packet(1, 1));
@@ -154,7 +184,9 @@ fn a_port_thread_that_hangs_is_replaced_and_what_it_says_later_is_ignored() {
     kept_out.expect_closed(ANSWER);
     assert_eq!(scene.daemon.count("thread silent"), 1);
     let client = &mut scene.client;
-    eventually(secs(5), "the bytes are in quarantine", || !quarantine(client, imei(VICTIM)).is_empty());
+    eventually(secs(5), "the bytes are in quarantine", || {
+        !quarantine(client, imei(VICTIM)).is_empty()
+    });
 }
 
 #[test]
@@ -173,12 +205,19 @@ fn a_port_that_panics_again_and_again_is_restarted_with_growing_pauses() {
         device.expect_closed(ANSWER);
     }
     let (_, slowest) = goes_on(&mut bystander, 1, secs(2));
-    assert!(slowest < UNDISTURBED, "an ack on the other port took {slowest:?}");
+    assert!(
+        slowest < UNDISTURBED,
+        "an ack on the other port took {slowest:?}"
+    );
     let (mut sixth, took) = timed_login(port, 6);
     assert!(took < secs(4), "the login took {took:?}");
     sixth.deliver(&packet(0, 1));
     let status = daemon.status();
-    let thread = status.threads.iter().find(|thread| thread.name.ends_with(&port.to_string())).unwrap();
+    let thread = status
+        .threads
+        .iter()
+        .find(|thread| thread.name.ends_with(&port.to_string()))
+        .unwrap();
     assert_eq!(thread.failures, 5);
     assert_eq!(records(&mut client, imei(6)), 1);
 }
@@ -189,7 +228,13 @@ fn port_panics_under_load_lose_and_double_nothing() {
     let port = free_port();
     let faults = "port-packet=200*off->1*panic->200*off->1*panic->200*off->1*panic->off";
     let daemon = Setup::new(&database.url).port(port).faults(faults).start();
-    let load = Load::start(Plan { n_devices: 20, n_records: 4, pause: ms(1), patience: secs(2), ..Plan::one(port, 1) });
+    let load = Load::start(Plan {
+        n_devices: 20,
+        n_records: 4,
+        pause: ms(1),
+        patience: secs(2),
+        ..Plan::one(port, 1)
+    });
     load.wait_acks(1000, secs(60));
     let report = load.finish();
     // A device whose thread died with its packet in hand does not know whether it was stored.
@@ -208,13 +253,19 @@ fn a_writer_that_panics_is_replaced_and_idle_sessions_stay() {
     assert!(took < UNDISTURBED, "the login took {took:?}");
     let begun = Instant::now();
     again.deliver(&lost);
-    assert!(begun.elapsed() < secs(3), "the ack took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < secs(3),
+        "the ack took {:?}",
+        begun.elapsed()
+    );
     // Who had nothing there has not noticed.
     scene.witness.deliver(&packet(1, 1));
     let (_, slowest) = goes_on(&mut scene.bystander, 1, secs(1));
     assert!(slowest < UNDISTURBED, "an ack took {slowest:?}");
     assert_eq!(records(&mut scene.client, imei(VICTIM)), 3);
-    scene.daemon.wait_log(secs(1), &["thread died", "writer-0", "no ink"]);
+    scene
+        .daemon
+        .wait_log(secs(1), &["thread died", "writer-0", "no ink"]);
     wait_event(&mut scene.client, "death", "writer-0", "no ink");
 }
 
@@ -225,12 +276,24 @@ fn writer_panics_under_load_lose_and_double_nothing() {
     // Some inside the database work, some before it.
     let faults = "writer-batch=20*off->1*panic->20*off->1*panic->off;writer-insert=30*off->1*panic->20*off->1*panic->off";
     let daemon = Setup::new(&database.url).port(port).faults(faults).start();
-    let load = Load::start(Plan { n_devices: 20, n_records: 4, pause: ms(5), patience: secs(5), ..Plan::one(port, 1) });
-    eventually(secs(60), "all four faults happened", || daemon.count("thread died") == 4);
+    let load = Load::start(Plan {
+        n_devices: 20,
+        n_records: 4,
+        pause: ms(5),
+        patience: secs(5),
+        ..Plan::one(port, 1)
+    });
+    eventually(secs(60), "all four faults happened", || {
+        daemon.count("thread died") == 4
+    });
     load.wait_acks(200, secs(20));
     let report = load.finish();
     assert_eq!(report.check(&mut client), 0);
-    assert!(report.slowest() < secs(10), "an ack took {:?}", report.slowest());
+    assert!(
+        report.slowest() < secs(10),
+        "an ack took {:?}",
+        report.slowest()
+    );
 }
 
 /// The times of a writer that is replaced after three seconds.
@@ -245,7 +308,10 @@ fn a_writer_that_hangs_inside_the_database_is_replaced_and_its_work_never_counts
     scene.victim.send(&stuck);
     sleep(ms(100));
     // Behind it in the queue; it comes through with the next writer or is sent again.
-    let load = Load::start(Plan { patience: secs(10), ..Plan::one(scene.other_port, 20) });
+    let load = Load::start(Plan {
+        patience: secs(10),
+        ..Plan::one(scene.other_port, 20)
+    });
     // Logins do not depend on the writer.
     let (idle, took) = timed_login(scene.port, 30);
     assert!(took < UNDISTURBED, "the login took {took:?}");
@@ -253,18 +319,35 @@ fn a_writer_that_hangs_inside_the_database_is_replaced_and_its_work_never_counts
     let (mut again, _) = timed_login(scene.port, VICTIM);
     let begun = Instant::now();
     again.deliver(&stuck);
-    assert!(begun.elapsed() < secs(4), "the ack took {:?}", begun.elapsed());
-    scene.daemon.wait_log(secs(1), &["thread silent", "writer-0"]);
-    scene.daemon.wait_log(secs(1), &["old backend ended", "writer-0"]);
+    assert!(
+        begun.elapsed() < secs(4),
+        "the ack took {:?}",
+        begun.elapsed()
+    );
+    scene
+        .daemon
+        .wait_log(secs(1), &["thread silent", "writer-0"]);
+    scene
+        .daemon
+        .wait_log(secs(1), &["old backend ended", "writer-0"]);
     wait_event(&mut scene.client, "silent", "writer-0", "no heartbeat");
-    scene.daemon.wait_log(secs(10), &["retired thread ended", "writer-0"]);
+    scene
+        .daemon
+        .wait_log(secs(10), &["retired thread ended", "writer-0"]);
     load.wait_acks(20, ANSWER);
     let report = load.finish();
-    assert!(report.slowest() < secs(7), "an ack took {:?}", report.slowest());
+    assert!(
+        report.slowest() < secs(7),
+        "an ack took {:?}",
+        report.slowest()
+    );
     assert_eq!(records(&mut scene.client, imei(VICTIM)), 3);
     let client = &mut scene.client;
     let sql = "SELECT count(*) FROM trackport.record r JOIN trackport.device d ON d.id = r.device_id WHERE d.imei = $1";
-    assert_eq!(number(client, sql, &[&imei(20).to_string()]), i64::try_from(report.n_acked()).unwrap());
+    assert_eq!(
+        number(client, sql, &[&imei(20).to_string()]),
+        i64::try_from(report.n_acked()).unwrap()
+    );
     drop(idle);
 }
 
@@ -297,17 +380,26 @@ fn a_writer_whose_backend_is_frozen_is_replaced_while_it_is_frozen() {
     let stuck = packet(1, 2);
     scene.victim.send(&stuck);
     scene.victim.expect_closed(secs(6));
-    scene.daemon.wait_log(secs(1), &["thread silent", "writer-0"]);
+    scene
+        .daemon
+        .wait_log(secs(1), &["thread silent", "writer-0"]);
     let (mut again, took) = timed_login(scene.port, VICTIM);
     assert!(took < UNDISTURBED, "the login took {took:?}");
     let begun = Instant::now();
     again.send(&stuck);
-    assert_eq!(again.ack(secs(12)), Some(2), "{:?} while the old backend is frozen", begun.elapsed());
+    assert_eq!(
+        again.ack(secs(12)),
+        Some(2),
+        "{:?} while the old backend is frozen",
+        begun.elapsed()
+    );
     let (_, slowest) = goes_on(&mut scene.bystander, 1, secs(1));
     assert!(slowest < UNDISTURBED, "an ack took {slowest:?}");
     drop(frozen);
     // The old backend wakes and is ended; what it had is not stored a second time.
-    scene.daemon.wait_log(secs(10), &["retired thread ended", "writer-0"]);
+    scene
+        .daemon
+        .wait_log(secs(10), &["retired thread ended", "writer-0"]);
     assert_eq!(records(&mut scene.client, imei(VICTIM)), 3);
     again.deliver(&packet(3, 1));
 }
@@ -317,7 +409,9 @@ fn with_too_many_threads_that_hang_the_process_ends_with_1() {
     let (database, _client) = pg::shared().migrated();
     let first = free_ports(8);
     let range = format!("\"127.0.0.1:{first}-{}\"", first + 7);
-    let setup = Setup::new(&database.url).listen(&range, "").faults("port-packet=sleep(60000)");
+    let setup = Setup::new(&database.url)
+        .listen(&range, "")
+        .faults("port-packet=sleep(60000)");
     let mut daemon = setup.start();
     let devices: Vec<Device> = (first..first + 8)
         .map(|port| {

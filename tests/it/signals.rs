@@ -18,7 +18,13 @@ use crate::harness::{eventually, free_port, imei, ms, secs};
 
 /// A fleet that keeps the server busy.
 fn busy(port: u16) -> Plan {
-    Plan { n_devices: 20, n_records: 5, pause: ms(1), patience: secs(5), ..Plan::one(port, 1) }
+    Plan {
+        n_devices: 20,
+        n_records: 5,
+        pause: ms(1),
+        patience: secs(5),
+        ..Plan::one(port, 1)
+    }
 }
 
 /// Appends a port to the conf.
@@ -35,25 +41,46 @@ fn hup_adds_and_removes_ports_and_leaves_the_others_alone() {
     let (database, mut client) = pg::shared().migrated();
     let (stays, goes, comes) = (free_port(), free_port(), free_port());
     let daemon = Setup::new(&database.url).port(stays).port(goes).start();
-    let load = Load::start(Plan { n_devices: 3, ..Plan::one(stays, 1) });
+    let load = Load::start(Plan {
+        n_devices: 3,
+        ..Plan::one(stays, 1)
+    });
     load.wait_acks(10, ANSWER);
     let mut leaving = Device::login(goes, imei(50));
     leaving.deliver(&packet(0, 1));
     add_port(&daemon, comes, "");
     daemon.signal("HUP");
-    eventually(secs(5), "the new port takes a packet", || Device::try_login(comes, imei(51)).is_some());
+    eventually(secs(5), "the new port takes a packet", || {
+        Device::try_login(comes, imei(51)).is_some()
+    });
     leaving.deliver(&packet(1, 1));
     daemon.edit_conf(|text| text.replace(&format!("[[port]]\nlisten = \"127.0.0.1:{goes}\""), ""));
     daemon.signal("HUP");
     leaving.expect_closed(secs(5));
-    eventually(secs(5), "the removed port is closed", || !is_listening(goes));
+    eventually(secs(5), "the removed port is closed", || {
+        !is_listening(goes)
+    });
     load.wait_acks(10, ANSWER);
     let report = load.finish();
     assert_eq!(report.n_reconnects(), 0, "sessions on the other port stay");
-    assert!(report.slowest() < ms(1500), "an ack took {:?}", report.slowest());
+    assert!(
+        report.slowest() < ms(1500),
+        "an ack took {:?}",
+        report.slowest()
+    );
     report.check(&mut client);
-    let labels: BTreeSet<String> = daemon.status().ports.into_iter().map(|port| port.label).collect();
-    assert_eq!(labels, [stays, comes].map(|port| format!("127.0.0.1:{port}")).into());
+    let labels: BTreeSet<String> = daemon
+        .status()
+        .ports
+        .into_iter()
+        .map(|port| port.label)
+        .collect();
+    assert_eq!(
+        labels,
+        [stays, comes]
+            .map(|port| format!("127.0.0.1:{port}"))
+            .into()
+    );
     daemon.wait_log(secs(1), &["conf reloaded", "ports_added=1"]);
     daemon.wait_log(secs(1), &["port removed", &goes.to_string()]);
 }
@@ -117,13 +144,25 @@ fn a_port_in_use_concerns_that_port_only_and_is_tried_again() {
     let mut device = Device::login(port, imei(1));
     add_port(&daemon, taken, "");
     daemon.signal("HUP");
-    daemon.wait_log(secs(5), &["port not bound", &taken.to_string(), "in use", "ss -ltnp"]);
+    daemon.wait_log(
+        secs(5),
+        &["port not bound", &taken.to_string(), "in use", "ss -ltnp"],
+    );
     device.deliver(&packet(0, 1));
     let troubles = daemon.status().troubles;
-    assert!(troubles.iter().any(|trouble| trouble.contains(&taken.to_string())), "{troubles:?}");
+    assert!(
+        troubles
+            .iter()
+            .any(|trouble| trouble.contains(&taken.to_string())),
+        "{troubles:?}"
+    );
     drop(occupant);
-    eventually(secs(20), "it is bound when it is free", || Device::try_login(taken, imei(2)).is_some());
-    eventually(secs(3), "no trouble is left", || daemon.status().troubles.is_empty());
+    eventually(secs(20), "it is bound when it is free", || {
+        Device::try_login(taken, imei(2)).is_some()
+    });
+    eventually(secs(3), "no trouble is left", || {
+        daemon.status().troubles.is_empty()
+    });
 }
 
 #[test]
@@ -133,26 +172,45 @@ fn usr1_under_load_restarts_every_thread_and_loses_nothing() {
     let daemon = Setup::new(&database.url).port(port).start();
     let generations = || -> Vec<(String, u64)> {
         let threads = daemon.status().threads;
-        threads.into_iter().map(|thread| (thread.name, thread.generation)).collect()
+        threads
+            .into_iter()
+            .map(|thread| (thread.name, thread.generation))
+            .collect()
     };
     let before = generations();
     let load = Load::start(busy(port));
     load.wait_acks(100, ANSWER);
     daemon.signal("USR1");
     eventually(secs(20), "every thread has another generation", || {
-        let Some(status) = daemon.try_status() else { return false };
-        let running = status.threads.iter().all(|thread| thread.state == "running");
+        let Some(status) = daemon.try_status() else {
+            return false;
+        };
+        let running = status
+            .threads
+            .iter()
+            .all(|thread| thread.state == "running");
         running
             && before.iter().all(|(name, generation)| {
-                status.threads.iter().any(|thread| thread.name == *name && thread.generation > *generation)
+                status
+                    .threads
+                    .iter()
+                    .any(|thread| thread.name == *name && thread.generation > *generation)
             })
     });
     load.wait_acks(200, ANSWER);
     let report = load.finish();
     assert_eq!(report.check(&mut client), 0);
-    assert!(report.slowest() < secs(5), "an ack took {:?}", report.slowest());
-    assert_eq!(daemon.count("thread died") + daemon.count("thread silent"), 0);
-    let events = "SELECT count(*) FROM trackport.port_event WHERE event = 'stop' AND thread LIKE 'port %'";
+    assert!(
+        report.slowest() < secs(5),
+        "an ack took {:?}",
+        report.slowest()
+    );
+    assert_eq!(
+        daemon.count("thread died") + daemon.count("thread silent"),
+        0
+    );
+    let events =
+        "SELECT count(*) FROM trackport.port_event WHERE event = 'stop' AND thread LIKE 'port %'";
     eventually(secs(5), "the restart is in port_event", || {
         client.query_one(events, &[]).unwrap().get::<_, i64>(0) == 1
     });
@@ -165,9 +223,20 @@ fn usr2_logs_threads_ports_writers_and_queue() {
     let daemon = Setup::new(&database.url).port(port).start();
     Device::login(port, imei(1)).deliver(&packet(0, 3));
     daemon.signal("USR2");
-    daemon.wait_log(secs(5), &["state port=127.0.0.1", &port.to_string(), "packets=1", "records=3"]);
+    daemon.wait_log(
+        secs(5),
+        &[
+            "state port=127.0.0.1",
+            &port.to_string(),
+            "packets=1",
+            "records=3",
+        ],
+    );
     daemon.wait_log(secs(1), &["state thread=\"writer-0\"", "running"]);
-    daemon.wait_log(secs(1), &["state writer=writer-0", "database=up", "records=3"]);
+    daemon.wait_log(
+        secs(1),
+        &["state writer=writer-0", "database=up", "records=3"],
+    );
     daemon.wait_log(secs(1), &["state", "queue bytes=0"]);
 }
 
@@ -176,7 +245,10 @@ fn stopped_under_load(signal: &str) {
     let (database, mut client) = pg::shared().migrated();
     let port = free_port();
     let mut daemon = Setup::new(&database.url).port(port).start();
-    let load = Load::start(Plan { patience: secs(1), ..busy(port) });
+    let load = Load::start(Plan {
+        patience: secs(1),
+        ..busy(port)
+    });
     load.wait_acks(200, ANSWER);
     let begun = Instant::now();
     daemon.signal(signal);
@@ -187,9 +259,15 @@ fn stopped_under_load(signal: &str) {
     assert!(report.n_acked() > 0);
     // Who was stored has also got its ack: writers finish what was taken, and acks are flushed.
     assert_eq!(report.check(&mut client), 0, "stored but not acked");
-    assert_eq!(all_records(&mut client), i64::try_from(report.n_acked()).unwrap());
+    assert_eq!(
+        all_records(&mut client),
+        i64::try_from(report.n_acked()).unwrap()
+    );
     let n_packets = report.n_acked() / report.plan.n_records;
-    daemon.wait_log(secs(1), &["stopped", &format!("packets_acked={n_packets} ")]);
+    daemon.wait_log(
+        secs(1),
+        &["stopped", &format!("packets_acked={n_packets} ")],
+    );
     assert!(!daemon.socket().exists(), "the control socket is tidied up");
 }
 
@@ -209,7 +287,11 @@ fn term_while_the_database_hangs_ends_in_time_without_an_ack() {
     let (database, client) = cluster.migrated();
     drop(client);
     let port = free_port();
-    let mut daemon = Setup::new(&database.url).port(port).timeout("stop", "3 s").timeout("statement", "30 s").start();
+    let mut daemon = Setup::new(&database.url)
+        .port(port)
+        .timeout("stop", "3 s")
+        .timeout("statement", "30 s")
+        .start();
     let mut device = Device::login(port, imei(1));
     device.deliver(&packet(0, 1));
     cluster.signal_all("STOP");
@@ -222,7 +304,10 @@ fn term_while_the_database_hangs_ends_in_time_without_an_ack() {
     assert_eq!(status.code(), Some(0), "{status}");
     assert!(took < secs(5), "took {took:?}");
     assert_eq!(device.ack(secs(1)), None, "acked by a frozen database");
-    daemon.wait_log(secs(1), &["stopped", "packets_acked=1 ", "packets_unacked=1"]);
+    daemon.wait_log(
+        secs(1),
+        &["stopped", "packets_acked=1 ", "packets_unacked=1"],
+    );
     cluster.signal_all("CONT");
 }
 
@@ -252,9 +337,14 @@ impl Systemd {
         let mut buffer = [0; 4096];
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "systemd was not told {begin:?} within {within:?}");
+            assert!(
+                !left.is_zero(),
+                "systemd was not told {begin:?} within {within:?}"
+            );
             self.socket.set_read_timeout(Some(left)).unwrap();
-            let Ok(n) = self.socket.recv(&mut buffer) else { continue };
+            let Ok(n) = self.socket.recv(&mut buffer) else {
+                continue;
+            };
             let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
             if let Some(line) = text.lines().find(|line| line.starts_with(begin)) {
                 return line.to_owned();
@@ -277,7 +367,9 @@ fn systemd_is_told_everything_in_its_turn() {
     let (database, _client) = pg::shared().migrated();
     let port = free_port();
     let systemd = Systemd::new();
-    let mut daemon = systemd.setup(Setup::new(&database.url).port(port), secs(2)).launch();
+    let mut daemon = systemd
+        .setup(Setup::new(&database.url).port(port), secs(2))
+        .launch();
     systemd.wait("READY=1", ANSWER);
     daemon.wait_ready();
     Device::login(port, imei(1)).deliver(&packet(0, 1));
@@ -296,11 +388,16 @@ fn systemd_is_told_everything_in_its_turn() {
 fn reloading_says_since_when() {
     let (database, _client) = pg::shared().migrated();
     let systemd = Systemd::new();
-    let daemon = systemd.setup(Setup::new(&database.url).port(free_port()), secs(5)).launch();
+    let daemon = systemd
+        .setup(Setup::new(&database.url).port(free_port()), secs(5))
+        .launch();
     systemd.wait("READY=1", ANSWER);
     daemon.signal("HUP");
     let line = systemd.wait("MONOTONIC_USEC=", secs(5));
-    assert!(line["MONOTONIC_USEC=".len()..].parse::<u64>().is_ok(), "{line}");
+    assert!(
+        line["MONOTONIC_USEC=".len()..].parse::<u64>().is_ok(),
+        "{line}"
+    );
     // A conf that is refused ends the reload too, else systemd waits for it.
     systemd.wait("READY=1", secs(5));
     daemon.edit_conf(|text| format!("{text}\nnonsense = 1\n"));
@@ -337,7 +434,9 @@ fn a_database_that_hangs_is_no_reason_to_be_killed() {
     let port = free_port();
     let systemd = Systemd::new();
     // As with the unit file and the defaults: the watchdog waits for less than the writer's time-outs together.
-    let daemon = systemd.setup(Setup::new(&database.url).port(port), secs(3)).start();
+    let daemon = systemd
+        .setup(Setup::new(&database.url).port(port), secs(3))
+        .start();
     let mut device = Device::login(port, imei(1));
     device.deliver(&packet(0, 1));
     cluster.signal_all("STOP");
@@ -351,7 +450,10 @@ fn a_database_that_hangs_is_no_reason_to_be_killed() {
 fn under_systemd_every_line_has_a_priority_of_the_journal() {
     let (database, _client) = pg::shared().migrated();
     let port = free_port();
-    let mut daemon = Setup::new(&database.url).port(port).env("JOURNAL_STREAM", "8:12345").start();
+    let mut daemon = Setup::new(&database.url)
+        .port(port)
+        .env("JOURNAL_STREAM", "8:12345")
+        .start();
     let mut stranger = Device::connect(port);
     stranger.send(b"GET / HTTP/1.1\r\n\r\n");
     stranger.expect_closed(ANSWER);
@@ -363,12 +465,21 @@ fn under_systemd_every_line_has_a_priority_of_the_journal() {
     let priority = |line: &str| line.get(..3).map(ToOwned::to_owned);
     for line in log.lines() {
         assert!(
-            priority(line).is_some_and(|word| ["<3>", "<4>", "<5>", "<6>", "<7>"].contains(&word.as_str())),
+            priority(line)
+                .is_some_and(|word| ["<3>", "<4>", "<5>", "<6>", "<7>"].contains(&word.as_str())),
             "a line without a priority: {line}"
         );
     }
-    for (words, wanted) in [("conf refused", "<3>"), ("not the protocol", "<4>"), ("thread started", "<6>"), ("connected port", "<7>")] {
-        let line = log.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no line with {words:?}"));
+    for (words, wanted) in [
+        ("conf refused", "<3>"),
+        ("not the protocol", "<4>"),
+        ("thread started", "<6>"),
+        ("connected port", "<7>"),
+    ] {
+        let line = log
+            .lines()
+            .find(|line| line.contains(words))
+            .unwrap_or_else(|| panic!("no line with {words:?}"));
         assert_eq!(priority(line).as_deref(), Some(wanted), "{line}");
     }
 }

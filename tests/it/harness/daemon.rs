@@ -163,7 +163,12 @@ impl Setup {
     pub fn write(self) -> Daemon {
         let folder = Folder::new();
         fs::write(folder.file("trackport.toml"), self.text(&folder)).expect("a conf file");
-        Daemon { folder, setup: self, child: None, n_starts: 0 }
+        Daemon {
+            folder,
+            setup: self,
+            child: None,
+            n_starts: 0,
+        }
     }
 
     /// Starts the program and does not wait for anything.
@@ -255,7 +260,9 @@ impl Daemon {
     pub fn is_alive(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         // One that ended and is not waited for yet is a Z.
-        stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
     }
 
     /// Sends a signal: `TERM`, `HUP`, `KILL`, …
@@ -327,21 +334,33 @@ impl Daemon {
     /// What it says of itself.
     #[track_caller]
     pub fn status(&self) -> Status {
-        self.try_status().expect("an answer over the control socket")
+        self.try_status()
+            .expect("an answer over the control socket")
     }
 
     /// How often a fact happened.
     #[track_caller]
     pub fn count(&self, fact: &str) -> u64 {
         let counts = self.status().counts;
-        counts.iter().find(|(name, _)| name == fact).map_or(0, |(_, n)| *n)
+        counts
+            .iter()
+            .find(|(name, _)| name == fact)
+            .map_or(0, |(_, n)| *n)
     }
 
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("/proc");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        let kib: u64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("VmRSS");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .expect("a number")
+            .parse()
+            .expect("a number");
         kib * 1024
     }
 
@@ -362,7 +381,11 @@ impl Daemon {
     pub fn must(&self, args: &[&str]) -> String {
         let output = self.command(args);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{args:?}: {}\n{out}{err}", output.status);
+        assert!(
+            output.status.success(),
+            "{args:?}: {}\n{out}{err}",
+            output.status
+        );
         out
     }
 
@@ -390,7 +413,10 @@ impl Drop for Daemon {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let from = lines.len().saturating_sub(LOG_LINES);
-            eprintln!("--- the daemon's log, {from} lines left out ---\n{}\n---", lines[from..].join("\n"));
+            eprintln!(
+                "--- the daemon's log, {from} lines left out ---\n{}\n---",
+                lines[from..].join("\n")
+            );
         } else if let Some(status) = ended {
             assert!(status.success(), "after TERM: {status}\n{}", self.log());
         }
@@ -399,7 +425,10 @@ impl Drop for Daemon {
 
 /// Sends a signal to one process.
 pub fn kill(pid: u32, signal: &str) {
-    let _ = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Output as text.

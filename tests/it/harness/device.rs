@@ -53,7 +53,11 @@ impl Device {
     pub fn login(port: u16, imei: Imei) -> Device {
         let mut device = Device::connect(port);
         device.send(&encode::login(imei));
-        assert_eq!(device.answer(1, ANSWER), Answer::Bytes(vec![1]), "login of {imei}");
+        assert_eq!(
+            device.answer(1, ANSWER),
+            Answer::Bytes(vec![1]),
+            "login of {imei}"
+        );
         device
     }
 
@@ -90,12 +94,16 @@ impl Device {
             if left.is_zero() {
                 return Answer::Silence(bytes);
             }
-            self.stream.set_read_timeout(Some(left)).expect("a time-out above zero");
+            self.stream
+                .set_read_timeout(Some(left))
+                .expect("a time-out above zero");
             let wanted = (n_bytes - bytes.len()).min(buffer.len());
             match self.stream.read(&mut buffer[..wanted]) {
                 Ok(0) => return Answer::Closed(bytes),
                 Ok(n) => bytes.extend_from_slice(&buffer[..n]),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
                     return Answer::Silence(bytes);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -119,7 +127,11 @@ impl Device {
         self.send(packet);
         let answer = self.answer(4, ANSWER);
         let count = packet[9];
-        assert_eq!(answer, Answer::Bytes(vec![0, 0, 0, count]), "ack of a packet");
+        assert_eq!(
+            answer,
+            Answer::Bytes(vec![0, 0, 0, count]),
+            "ack of a packet"
+        );
     }
 
     /// Nothing may come, and the connection must stay.
@@ -137,7 +149,10 @@ impl Device {
     /// The daemon must send these bytes and then close.
     #[track_caller]
     pub fn expect_last(&mut self, bytes: &[u8], within: Duration) {
-        assert_eq!(self.answer(bytes.len() + 1, within), Answer::Closed(bytes.to_vec()));
+        assert_eq!(
+            self.answer(bytes.len() + 1, within),
+            Answer::Closed(bytes.to_vec())
+        );
     }
 }
 
@@ -157,15 +172,30 @@ pub fn record(second: u64) -> RecordSpec {
         io: vec![
             (239, IoSpec::Fixed { width: 1, raw: 1 }),
             (21, IoSpec::Fixed { width: 1, raw: 4 }),
-            (66, IoSpec::Fixed { width: 2, raw: 12_600 }),
-            (16, IoSpec::Fixed { width: 4, raw: 1_000 + second }),
+            (
+                66,
+                IoSpec::Fixed {
+                    width: 2,
+                    raw: 12_600,
+                },
+            ),
+            (
+                16,
+                IoSpec::Fixed {
+                    width: 4,
+                    raw: 1_000 + second,
+                },
+            ),
         ],
     }
 }
 
 /// A codec 8 packet of `n` records, one a second from `second` on.
 pub fn packet(second: u64, n: u64) -> Vec<u8> {
-    encode(Codec::Codec8, &(second..second + n).map(record).collect::<Vec<_>>())
+    encode(
+        Codec::Codec8,
+        &(second..second + n).map(record).collect::<Vec<_>>(),
+    )
 }
 
 /// A packet of these records.

@@ -80,7 +80,12 @@ impl Load {
                 spawn(move || drive(plan, imei(plan.first + number), &stop, &n_acked))
             })
             .collect();
-        Load { plan, stop, n_acked, threads }
+        Load {
+            plan,
+            stop,
+            n_acked,
+            threads,
+        }
     }
 
     /// Packets acked so far.
@@ -92,14 +97,19 @@ impl Load {
     #[track_caller]
     pub fn wait_acks(&self, n: u64, within: Duration) {
         let wanted = self.n_acked() + n;
-        super::eventually(within, &format!("{n} more acks"), || self.n_acked() >= wanted);
+        super::eventually(within, &format!("{n} more acks"), || {
+            self.n_acked() >= wanted
+        });
     }
 
     /// Ends the devices: each finishes the packet that it has sent, if that is acked in time.
     pub fn finish(self) -> Report {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.threads.into_iter().map(join).collect();
-        Report { plan: self.plan, seen }
+        Report {
+            plan: self.plan,
+            seen,
+        }
     }
 }
 
@@ -112,7 +122,11 @@ pub struct Report {
 impl Report {
     /// The longest time that any packet took to its ack.
     pub fn slowest(&self) -> Duration {
-        self.seen.iter().map(|seen| seen.slowest).max().unwrap_or_default()
+        self.seen
+            .iter()
+            .map(|seen| seen.slowest)
+            .max()
+            .unwrap_or_default()
     }
 
     pub fn n_reconnects(&self) -> u64 {
@@ -149,7 +163,11 @@ impl Report {
             let lost: Vec<u64> = (0..seen.acked)
                 .filter(|second| !stored.contains_key(&(imei.clone(), *second)))
                 .collect();
-            assert!(lost.is_empty(), "{imei}: acked and not stored: {lost:?} of {}", seen.acked);
+            assert!(
+                lost.is_empty(),
+                "{imei}: acked and not stored: {lost:?} of {}",
+                seen.acked
+            );
             let of_device = stored.keys().filter(|(stored, _)| *stored == imei).count() as u64;
             let sent = seen.acked + seen.unacked.map_or(0, |_| self.plan.n_records);
             assert!(of_device <= sent, "{imei}: {of_device} stored, {sent} sent");

@@ -18,10 +18,7 @@ use trackport::imei::Imei;
 pub fn eventually(within: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(
-            begun.elapsed() < within,
-            "not within {within:?}: {what}"
-        );
+        assert!(begun.elapsed() < within, "not within {within:?}: {what}");
         sleep(Duration::from_millis(20));
     }
 }
@@ -63,7 +60,11 @@ pub fn free_ports(n: u16) -> u16 {
 pub fn imei(number: u64) -> Imei {
     let fourteen = 35_000_000_000_000 + number;
     (0..10)
-        .map(|check| format!("{fourteen}{check}").parse::<Imei>().expect("fifteen digits"))
+        .map(|check| {
+            format!("{fourteen}{check}")
+                .parse::<Imei>()
+                .expect("fifteen digits")
+        })
         .find(|imei| imei.luhn_ok())
         .expect("one of ten check digits is right")
 }
@@ -75,5 +76,7 @@ pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Jo
 
 /// What a thread returned, or its panic.
 pub fn join<T>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
