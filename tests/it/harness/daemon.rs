@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
@@ -42,10 +42,6 @@ impl Folder {
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).expect("a temporary folder");
         Folder(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
     }
 
     pub fn file(&self, name: &str) -> PathBuf {
@@ -233,9 +229,10 @@ impl Daemon {
         self.n_starts += 1;
     }
 
-    /// Takes a variable of the environment away from later starts.
-    pub fn forget_env(&mut self, key: &str) {
-        self.setup.env.retain(|(other, _)| other != key);
+    /// Injects no faults any more at later starts.
+    #[cfg(feature = "faults")]
+    pub fn forget_faults(&mut self) {
+        self.setup.env.retain(|(key, _)| key != "FAILPOINTS");
     }
 
     /// Waits until everything runs.
