@@ -8,7 +8,7 @@ use serde_json::Value;
 use trackport::protocol::hex;
 use trackport::protocol::teltonika::encode::login;
 
-use crate::harness::daemon::{BINARY, Daemon, Folder, Setup, text};
+use crate::harness::daemon::{BINARY, Folder, Setup, started_known, text};
 use crate::harness::device::{ANSWER, Answer, Device, packet};
 use crate::harness::rows::{number, records};
 use crate::harness::{eventually, free_port, imei, ms, postgres as pg, secs};
@@ -148,17 +148,6 @@ fn check_says_what_it_found_before_and_while_the_server_runs() {
     Device::login(port, imei(1)).deliver(&packet(0, 1));
 }
 
-/// A daemon that lets in known devices only.
-fn started() -> (Daemon, postgres::Client, u16) {
-    let (database, client) = pg::shared().migrated();
-    let port = free_port();
-    (
-        Setup::new(&database.url).known_only().port(port).start(),
-        client,
-        port,
-    )
-}
-
 #[track_caller]
 fn let_in(port: u16, number: u64) -> Device {
     let mut device = None;
@@ -178,7 +167,7 @@ fn expect_refused(port: u16, number: u64) {
 
 #[test]
 fn a_fleet_is_imported_shown_changed_and_exported() {
-    let (daemon, mut client, port) = started();
+    let (daemon, mut client, port) = started_known();
     let sheet = daemon.folder().file("fleet.csv");
     let path = sheet.to_str().unwrap();
     let (one, two) = (imei(1).to_string(), imei(2).to_string());
@@ -258,7 +247,7 @@ fn a_fleet_is_imported_shown_changed_and_exported() {
 
 #[test]
 fn device_commands_take_effect_on_the_running_server() {
-    let (daemon, mut client, port) = started();
+    let (daemon, mut client, port) = started_known();
     let one = imei(1).to_string();
     expect_refused(port, 1);
     daemon.must(&["device", "add", &one, "--name", "Van"]);
@@ -282,8 +271,8 @@ fn device_commands_take_effect_on_the_running_server() {
 }
 
 #[test]
-fn status_sessions_and_ports_are_shown_closed_and_restarted() {
-    let (daemon, _client, port) = started();
+fn status_sessions_and_ports_are_shown_closed_and_restarted_known() {
+    let (daemon, _client, port) = started_known();
     let (one, two) = (imei(1).to_string(), imei(2).to_string());
     daemon.must(&["device", "add", &one]);
     daemon.must(&["device", "add", &two]);
@@ -348,7 +337,7 @@ fn without_a_server_the_commands_say_so() {
 
 #[test]
 fn a_second_server_on_the_same_ports_and_socket_harms_the_first_in_nothing() {
-    let (daemon, _client, port) = started();
+    let (daemon, _client, port) = started_known();
     daemon.must(&["device", "add", &imei(1).to_string()]);
     let mut device = let_in(port, 1);
     let log = fs::File::create(daemon.folder().file("second.log")).unwrap();
@@ -387,7 +376,7 @@ fn a_second_server_on_the_same_ports_and_socket_harms_the_first_in_nothing() {
 
 #[test]
 fn send_plays_a_capture_and_shows_the_answers() {
-    let (daemon, mut client, port) = started();
+    let (daemon, mut client, port) = started_known();
     daemon.must(&["device", "add", &imei(1).to_string()]);
     drop(let_in(port, 1));
     let to = format!("127.0.0.1:{port}");
@@ -528,7 +517,7 @@ fn the_control_socket_is_closed_to_strangers_and_takes_no_nonsense() {
     use std::io::{Read, Write};
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixStream;
-    let (daemon, _client, port) = started();
+    let (daemon, _client, port) = started_known();
     let mode = fs::metadata(daemon.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o007, 0, "others may not speak: {mode:o}");
     let mut stream = UnixStream::connect(daemon.socket()).unwrap();

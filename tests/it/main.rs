@@ -17,8 +17,12 @@ mod session;
 mod harness;
 // The tables: migrations, views, partitions, and the rules of what is kept beside the records.
 mod schema;
-// Trackers that behave, and those that err, against the running program.
+// Trackers that behave: from the socket to the row.
 mod ingest;
+// Who may speak.
+mod login;
+// Packets that cannot be read or stored.
+mod refused;
 // Whatever else speaks to a tracker port.
 mod bad_input;
 // The database or trackport itself goes away.
@@ -30,3 +34,5 @@ mod signals;
 mod restart;
 // The conf file and the command line.
 mod conf_cli;
+// Locks, floods and limits.
+mod pressure;

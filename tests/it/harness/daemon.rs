@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use postgres::Client;
 use trackport::control::client;
 use trackport::control::messages::{Request, Response, Status};
 
-use super::{eventually, ms, secs};
+use super::{eventually, free_port, ms, postgres as pg, secs};
 
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_trackport");
@@ -418,6 +419,21 @@ impl Drop for Daemon {
             assert!(status.success(), "after TERM: {status}\n{}", self.log());
         }
     }
+}
+
+/// A running daemon with one port that takes every device, and its database.
+pub fn started() -> (Daemon, Client, u16) {
+    let (database, client) = pg::shared().migrated();
+    let port = free_port();
+    (Setup::new(&database.url).port(port).start(), client, port)
+}
+
+/// The same, taking only devices of the table.
+pub fn started_known() -> (Daemon, Client, u16) {
+    let (database, client) = pg::shared().migrated();
+    let port = free_port();
+    let setup = Setup::new(&database.url).known_only().port(port);
+    (setup.start(), client, port)
 }
 
 /// Sends a signal to one process.

@@ -1,7 +1,7 @@
 //! A tracker as the daemon sees it: it connects, logs in, sends packets and waits for answers, never without a deadline.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use trackport::imei::Imei;
@@ -82,6 +82,14 @@ impl Device {
     /// Sends bytes, if the other side still takes them.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes)
+    }
+
+    /// Says that nothing more will be sent.
+    #[track_caller]
+    pub fn close_writing(&self) {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .expect("a connection that is open");
     }
 
     /// Waits for `n_bytes` bytes.

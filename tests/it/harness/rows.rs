@@ -51,3 +51,21 @@ pub fn quarantine(client: &mut Client, imei: Imei) -> Vec<Entry> {
         })
         .collect()
 }
+
+/// Writes a device into the table, as an operator does.
+#[track_caller]
+pub fn add(client: &mut Client, imei: Imei, model: Option<&str>) {
+    let sql = "INSERT INTO trackport.device (imei, model) VALUES ($1, $2)";
+    client
+        .execute(sql, &[&imei.to_string(), &model])
+        .expect(sql);
+}
+
+/// Changes a device's state.
+#[track_caller]
+pub fn set_state(client: &mut Client, imei: Imei, state: &str) {
+    let sql = "UPDATE trackport.device SET state = $2 WHERE imei = $1";
+    client
+        .execute(sql, &[&imei.to_string(), &state])
+        .expect(sql);
+}
