@@ -41,7 +41,7 @@ pub(super) fn list<'a>(
             (Some(model), _) if models::known(model).is_none() => "unknown model",
             _ => "",
         };
-        table.row([
+        table.row(&[
             device.imei.to_string(),
             device.state.to_string(),
             if contact.connected { "yes" } else { "no" }.to_owned(),

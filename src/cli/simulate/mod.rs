@@ -340,7 +340,7 @@ mod tests {
         for (n_devices, n_threads) in [(10, 1), (10, 3), (2, 5), (1_000_000, 64)] {
             let shares: Vec<Range<u32>> = shares(n_devices, n_threads).collect();
             assert_eq!(
-                shares.iter().map(|share| share.len()).sum::<usize>(),
+                shares.iter().map(ExactSizeIterator::len).sum::<usize>(),
                 n_devices as usize
             );
             assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
