@@ -1,6 +1,6 @@
 //! `trackport simulate`: plays a whole fleet of devices and checks every acknowledgement.
 //!
-//! `engine.rs` is the thread with the connections, `device.rs` one device, `packet.rs` and `road.rs` what it sends, `tally.rs`,
+//! `engine.rs` is the thread with the connections (`socket.rs`), `device.rs` one device, `packet.rs` and `road.rs` what it sends, `tally.rs`,
 //! `latency.rs` and `report.rs` what comes of it. Knows nothing of the server but the protocol.
 
 mod device;
@@ -9,6 +9,7 @@ mod latency;
 mod packet;
 mod report;
 mod road;
+mod socket;
 mod tally;
 
 use std::io::{self, IsTerminal, Write};
