@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::super::database::Contact;
 use super::super::models;
 use super::super::text::{Table, ago, count, printable, time};
+use crate::store::device::Contact;
 use crate::store::device::{Device, DeviceShown};
 
 /// What helps a device that sends on before its packet is acknowledged.
