@@ -171,9 +171,10 @@ impl Directory<'_> {
             Some(client) => client,
             None => self.begin()?,
         };
+        // With a time-out, however short: without one the client looks only at what it has read already.
         let notified = client
             .notifications()
-            .iter()
+            .timeout_iter(Duration::from_millis(1))
             .count()
             .map_err(StoreError::Database)?
             > 0;

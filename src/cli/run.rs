@@ -19,6 +19,9 @@ pub fn run(_: &Args, conf_path: &Path) -> anyhow::Result<()> {
     let signals = Signals::install()?;
     crate::logging::init();
     supervisor::thread::install_panic_hook();
+    // The tests name the faults they want in FAILPOINTS; a release knows no faults.
+    #[cfg(feature = "faults")]
+    let _faults = fail::FailScenario::setup();
     let conf = crate::conf::load(conf_path)?;
     match supervisor::run(conf_path, conf, signals)? {
         Outcome::Stopped => Ok(()),

@@ -97,7 +97,9 @@ impl Writer<'_> {
         self.life.beat();
         // Whatever an earlier generation still does in the database has to end first.
         for pid in around.state.old_backends() {
-            let ended = end_backend(&mut client, pid, BACKEND_END)?;
+            // The wait is a statement as well: longer than its time-out it would be cancelled, time and again.
+            let wait = BACKEND_END.min(around.timeouts.statement / 2);
+            let ended = end_backend(&mut client, pid, wait)?;
             facts::say(Fact::BackendEnded, format_args!("pid={pid} gone={ended}"));
             around.state.forget_backend(pid);
             self.life.beat();

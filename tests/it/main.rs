@@ -17,3 +17,16 @@ mod session;
 mod harness;
 // The tables: migrations, views, partitions, and the rules of what is kept beside the records.
 mod schema;
+// Trackers that behave, and those that err, against the running program.
+mod ingest;
+// Whatever else speaks to a tracker port.
+mod bad_input;
+// The database or trackport itself goes away.
+mod outage;
+// The operator and systemd speak to the running server.
+mod signals;
+// Threads that die or hang.
+#[cfg(feature = "faults")]
+mod restart;
+// The conf file and the command line.
+mod conf_cli;
