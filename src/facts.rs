@@ -1,6 +1,6 @@
 //! The notable facts: each has one name, one level and one counter, and its lines are rate-limited.
 //!
-//! A fact that happens often is written [`LINES_MAX`] times per [`WINDOW_MS`] and then only counted; the next window
+//! A fact that happens often is written `LINES_MAX` times per `WINDOW_MS` and then only counted; the next window
 //! opens with "and N more". Levels have a fixed meaning: error = data in danger or a person needed; warn = odd, recovered,
 //! nothing lost; info = lifecycle; debug = per connection. No fact carries an IMEI in its name, so counters stay few.
 

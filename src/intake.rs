@@ -1,6 +1,6 @@
 //! Handing over from ports to writers: deliveries, and the ticket that brings their receipts back.
 //!
-//! A [`Ticket`] travels with each delivery and answers exactly once: resolved by the writer, or `Lost` when it is
+//! A `Ticket` travels with each delivery and answers exactly once: resolved by the writer, or `Lost` when it is
 //! dropped on the way (a writer that panics, a queue that is thrown away). So a session never waits for a receipt that
 //! cannot come.
 

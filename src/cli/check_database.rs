@@ -2,15 +2,16 @@
 //!
 //! Reads only. The whole look has one deadline, whatever the server or the network does.
 
-use std::error::Error;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use postgres::{Client, Config, NoTls};
+use postgres::Client;
 
 use super::check::{Finding, Grade};
-use crate::conf::Conf;
+use super::database::APPLICATION_NAME;
+use crate::conf::{self, Conf};
+use crate::store::{self, StoreError};
 
 /// The whole look at the database. A server that is frozen answers neither connect nor close.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -21,12 +22,15 @@ const OLDEST_MAJOR: i32 = 15;
 /// What is found at `[database].url`.
 pub(super) fn findings(conf: &Conf) -> Vec<Finding> {
     let (sender, receiver) = mpsc::sync_channel(1);
-    let url = conf.database.url.clone();
+    let database = conf.database.clone();
+    let mut timeouts = conf.timeouts.clone();
+    // Connecting takes a few of these; a server that is silent is to be called silent within the deadline.
+    timeouts.tcp = timeouts.tcp.min(DEADLINE / 4);
     // On a thread of its own, because the library cannot give up a handshake; a thread that is stuck ends with the process.
     let started = thread::Builder::new()
         .name("check database".to_owned())
         .spawn(move || {
-            let findings = look(&url).unwrap_or_else(|error| vec![refused(&error)]);
+            let findings = look(&database, &timeouts).unwrap_or_else(|error| vec![refused(&error)]);
             // Nobody listens after the deadline, and then nobody needs to.
             let _ = sender.send(findings);
         });
@@ -43,11 +47,8 @@ pub(super) fn findings(conf: &Conf) -> Vec<Finding> {
     })
 }
 
-fn look(url: &str) -> Result<Vec<Finding>, postgres::Error> {
-    let mut config: Config = url.parse()?;
-    config.connect_timeout(DEADLINE / 2);
-    config.application_name("trackport check");
-    let mut client = config.connect(NoTls)?;
+fn look(database: &conf::Database, timeouts: &conf::Timeouts) -> Result<Vec<Finding>, StoreError> {
+    let mut client = store::connect(database, timeouts, APPLICATION_NAME)?;
     let mut findings = vec![version_finding(&setting(
         &mut client,
         "server_version_num",
@@ -60,10 +61,9 @@ fn look(url: &str) -> Result<Vec<Finding>, postgres::Error> {
     Ok(findings)
 }
 
-fn setting(client: &mut Client, name: &str) -> Result<String, postgres::Error> {
-    client
-        .query_one("SELECT current_setting($1)", &[&name])?
-        .try_get(0)
+fn setting(client: &mut Client, name: &str) -> Result<String, StoreError> {
+    let row = client.query_one("SELECT current_setting($1)", &[&name])?;
+    Ok(row.try_get(0)?)
 }
 
 fn version_finding(number: &str) -> Finding {
@@ -94,40 +94,29 @@ fn durability_findings(fsync: &str, full_page_writes: &str) -> Vec<Finding> {
     findings
 }
 
-fn schema_finding(client: &mut Client) -> Result<Finding, postgres::Error> {
-    let missing = || {
+fn schema_finding(client: &mut Client) -> Result<Finding, StoreError> {
+    let version = store::schema_version(client)?;
+    if version == 0 {
         let text = "database: the tables are not there; run `trackport migrate`";
-        Finding::new(Grade::Wrong, text)
-    };
-    let exists: bool = client
-        .query_one("SELECT to_regclass('trackport.migration') IS NOT NULL", &[])?
-        .try_get(0)?;
-    if !exists {
-        return Ok(missing());
+        return Ok(Finding::new(Grade::Wrong, text));
     }
-    let version: Option<i32> = client
-        .query_one("SELECT max(version)::integer FROM trackport.migration", &[])?
-        .try_get(0)?;
-    Ok(version.map_or_else(missing, |version| {
-        Finding::new(
+    Ok(match store::check_schema(client) {
+        Ok(()) => Finding::new(
             Grade::Ok,
             format!("database: the tables are there, schema version {version}"),
-        )
-    }))
+        ),
+        Err(error) => Finding::new(Grade::Wrong, format!("database: {error}")),
+    })
 }
 
-fn refused(error: &postgres::Error) -> Finding {
-    let mut text = format!("database: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    if error.as_db_error().is_none() {
-        text.push_str("; is PostgreSQL running, and does [database].url say where?");
-    }
-    Finding::new(Grade::Wrong, text)
+fn refused(error: &StoreError) -> Finding {
+    let hint = match error {
+        StoreError::Unreachable { .. } => {
+            "; is PostgreSQL running, and does [database].url say where?"
+        }
+        _ => "",
+    };
+    Finding::new(Grade::Wrong, format!("database: {error}{hint}"))
 }
 
 #[cfg(test)]
@@ -157,7 +146,9 @@ mod tests {
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].grade, Grade::Wrong);
         assert!(
-            findings[0].text.starts_with("database: error connecting"),
+            findings[0]
+                .text
+                .starts_with("database: no PostgreSQL at /nonexistent"),
             "{findings:?}"
         );
     }

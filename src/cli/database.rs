@@ -2,9 +2,7 @@
 //!
 //! Knows no command. Says in one sentence why there is no such connection and what helps.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::time::SystemTime;
 
 use anyhow::Context;
 use postgres::Client;
@@ -39,35 +37,4 @@ pub(super) fn connect(path: &Path) -> anyhow::Result<Client> {
         }
         Err(error) => Err(error).context("database"),
     }
-}
-
-/// When and how a device was heard last.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Contact {
-    pub(super) last_contact_at: Option<SystemTime>,
-    pub(super) connected: bool,
-    pub(super) sends_before_ack: bool,
-}
-
-/// The contacts of all devices that ever had one, by device id: one query, so that a list of a hundred thousand devices
-/// is not a hundred thousand questions.
-///
-/// # Errors
-/// When the database does not answer.
-pub(super) fn contacts(client: &mut Client) -> Result<HashMap<i32, Contact>, StoreError> {
-    let rows = client.query(
-        "SELECT device_id, last_contact_at, connected, sends_before_ack_at IS NOT NULL FROM trackport.device_state",
-        &[],
-    )?;
-    Ok(rows
-        .iter()
-        .map(|row| {
-            let contact = Contact {
-                last_contact_at: row.get(1),
-                connected: row.get(2),
-                sends_before_ack: row.get(3),
-            };
-            (row.get(0), contact)
-        })
-        .collect())
 }

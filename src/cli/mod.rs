@@ -244,6 +244,9 @@ mod tests {
             "trackport port restart 5027 [::]:5028",
             "trackport status --json",
             "trackport send --imei 356307042441013 --to localhost:5027 -",
+            "trackport send --no-login --timeout 5s a.hex",
+            "trackport session list --imei 356307042441013 --limit 5 --json",
+            "trackport simulate --packets 3 --threads 2 --connect-rate 100 --acked a.txt",
             "trackport decode 000F --model FMB920",
             "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
         ] {
@@ -274,6 +277,7 @@ mod tests {
             ("trackport device accept", 64),
             ("trackport simulate --records 0", 64),
             ("trackport simulate --interval 10", 64),
+            ("trackport send --no-login --imei 356307042441013 a.hex", 64),
             ("trackport --help", 0),
             ("trackport device add --help", 0),
             ("trackport --version", 0),

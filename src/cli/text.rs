@@ -20,7 +20,7 @@ impl Table {
         }
     }
 
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(super) fn row<const N: usize>(&mut self, cells: &[String; N]) {
         self.rows
             .push(cells.iter().map(|cell| printable(cell)).collect());
     }
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn columns_line_up_and_numbers_stand_at_the_right() {
         let mut table = Table::new(["NAME", "RECORDS"]);
-        table.row(["Würzburg".to_owned(), "7".to_owned()]);
-        table.row(["x".to_owned(), "1 234".to_owned()]);
+        table.row(&["Würzburg".to_owned(), "7".to_owned()]);
+        table.row(&["x".to_owned(), "1 234".to_owned()]);
         let mut out = Vec::new();
         table.write(&mut out, "").unwrap();
         let text = String::from_utf8(out).unwrap();

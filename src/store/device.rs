@@ -4,6 +4,7 @@
 //! `trackport_device` (triggers), so that a running server follows within seconds, also after plain SQL.
 //! Invariant: a device is never deleted and its id never used again; `removed` is a state.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -380,4 +381,38 @@ pub fn import(client: &mut Client, rows: &[(Imei, DeviceChange)]) -> Result<Impo
     }
     transaction.commit()?;
     Ok(imported)
+}
+
+/// When and how a device was heard last.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Contact {
+    /// The last byte that counted: a login, a stored packet, the end of a session.
+    pub last_contact_at: Option<SystemTime>,
+    /// Whether it has a session.
+    pub connected: bool,
+    /// Whether it was seen not to wait for acks.
+    pub sends_before_ack: bool,
+}
+
+/// The contacts of all devices that ever had one, by device id: one query, so that a list of a hundred thousand devices
+/// is not a hundred thousand questions.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn contacts(client: &mut Client) -> Result<HashMap<i32, Contact>, StoreError> {
+    let rows = client.query(
+        "SELECT device_id, last_contact_at, connected, sends_before_ack_at IS NOT NULL FROM trackport.device_state",
+        &[],
+    )?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let contact = Contact {
+                last_contact_at: row.get(1),
+                connected: row.get(2),
+                sends_before_ack: row.get(3),
+            };
+            (row.get(0), contact)
+        })
+        .collect())
 }

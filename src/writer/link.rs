@@ -112,6 +112,7 @@ impl Writer<'_> {
 
     fn link_up(&mut self) {
         self.around.state.set_link(Link::Up);
+        self.around.state.set_error("");
         self.retry.reset();
         self.retry_slowly.reset();
         self.reminder.is_over();

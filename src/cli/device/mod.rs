@@ -270,7 +270,7 @@ fn list(path: &Path, state: Option<DeviceState>, json: bool) -> anyhow::Result<(
     let mut client = database::connect(path)?;
     let mut devices = device::list(&mut client, state == Some(DeviceState::Removed))?;
     devices.retain(|device| state.is_none_or(|state| device.state == state));
-    let contacts = database::contacts(&mut client)?;
+    let contacts = device::contacts(&mut client)?;
     let contact = |device: &Device| contacts.get(&device.id).copied().unwrap_or_default();
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {

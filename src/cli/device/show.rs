@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::super::database::Contact;
 use super::super::models;
 use super::super::text::{Table, ago, count, printable, time};
+use crate::store::device::Contact;
 use crate::store::device::{Device, DeviceShown};
 
 /// What helps a device that sends on before its packet is acknowledged.
@@ -41,7 +41,7 @@ pub(super) fn list<'a>(
             (Some(model), _) if models::known(model).is_none() => "unknown model",
             _ => "",
         };
-        table.row([
+        table.row(&[
             device.imei.to_string(),
             device.state.to_string(),
             if contact.connected { "yes" } else { "no" }.to_owned(),

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::device::{Device, Heard, Phase};
 use super::latency::Histogram;
 use super::packet::Template;
 use super::road::mix;
+use super::socket;
 use super::tally::Tally;
 use crate::backoff::Backoff;
 use crate::imei::Imei;
@@ -29,8 +29,6 @@ use crate::protocol::teltonika::encode;
 const WAIT: Duration = Duration::from_millis(50);
 /// What a device waits between its tries to connect.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
-/// One source address has about 28 000 ports; on the loopback there are more addresses.
-const DEVICES_PER_SOURCE: u32 = 20_000;
 /// Acknowledged records are handed on in pieces of this size,
 const REMEMBERED_BYTES: usize = 256 * 1024;
 /// or when this time is over.
@@ -250,7 +248,7 @@ impl<'a> Engine<'a> {
         }
         let index = self.first_index
             + u32::try_from(place).expect("a place is below the number of devices");
-        let registered = open(self.plan.to, index).and_then(|mut stream| {
+        let registered = socket::open(self.plan.to, index).and_then(|mut stream| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll
                 .registry()
@@ -469,26 +467,3 @@ fn wall_ms() -> u64 {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
 }
-
-/// A connection that is being made.
-fn open(to: SocketAddr, index: u32) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    let block = index / DEVICES_PER_SOURCE;
-    if block > 0 && to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) {
-        let [.., high, low] = block.to_be_bytes();
-        let source = SocketAddr::from(([127, 1, high, low], 0));
-        socket.bind(&source.into())?;
-    }
-    match socket.connect(&to.into()) {
-        Ok(()) => {}
-        // The connection is under way; readiness tells how it ends.
-        Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
-        Err(error) => return Err(error),
-    }
-    Ok(TcpStream::from_std(socket.into()))
-}
-
-/// Linux's EINPROGRESS, for which std has no stable name.
-const IN_PROGRESS: i32 = 115;

@@ -1,6 +1,6 @@
 //! `trackport simulate`: plays a whole fleet of devices and checks every acknowledgement.
 //!
-//! `engine.rs` is the thread with the connections, `device.rs` one device, `packet.rs` and `road.rs` what it sends, `tally.rs`,
+//! `engine.rs` is the thread with the connections (`socket.rs`), `device.rs` one device, `packet.rs` and `road.rs` what it sends, `tally.rs`,
 //! `latency.rs` and `report.rs` what comes of it. Knows nothing of the server but the protocol.
 
 mod device;
@@ -9,6 +9,7 @@ mod latency;
 mod packet;
 mod report;
 mod road;
+mod socket;
 mod tally;
 
 use std::io::{self, IsTerminal, Write};
@@ -340,7 +341,7 @@ mod tests {
         for (n_devices, n_threads) in [(10, 1), (10, 3), (2, 5), (1_000_000, 64)] {
             let shares: Vec<Range<u32>> = shares(n_devices, n_threads).collect();
             assert_eq!(
-                shares.iter().map(|share| share.len()).sum::<usize>(),
+                shares.iter().map(ExactSizeIterator::len).sum::<usize>(),
                 n_devices as usize
             );
             assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));

@@ -142,3 +142,50 @@ pub(super) fn verdict(tally: &Tally, wanted: Option<u64>) -> Result<(), String> 
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_right_only_when_everything_is_acknowledged() {
+        let tally = Tally::default();
+        assert_eq!(
+            verdict(&tally, None).unwrap_err(),
+            "nothing was acknowledged"
+        );
+        tally.acked.add(10);
+        assert_eq!(verdict(&tally, None), Ok(()));
+        assert_eq!(verdict(&tally, Some(10)), Ok(()));
+        assert_eq!(
+            verdict(&tally, Some(11)).unwrap_err(),
+            "10 of 11 packets acknowledged"
+        );
+        tally.unacked.add(1);
+        assert_eq!(
+            verdict(&tally, None).unwrap_err(),
+            "1 packet unacknowledged"
+        );
+        tally.say_wrong(|| "ack 3 for 10 records".to_owned());
+        assert_eq!(verdict(&tally, None).unwrap_err(), "1 wrong answer");
+    }
+
+    #[test]
+    fn totals_count_records_and_name_the_first_mistake() {
+        let tally = Tally::default();
+        tally.sent.add(101);
+        tally.acked.add(100);
+        tally.say_wrong(|| "ack 3 for 10 records".to_owned());
+        tally.say_wrong(|| "another".to_owned());
+        let mut latency = Histogram::new();
+        latency.add(1500);
+        let text = totals(&tally, &latency, Duration::from_secs(2), 10);
+        assert!(text.contains("100 packets, 1 000 records"), "{text}");
+        assert!(text.contains("500 records/s over 2.0 s"), "{text}");
+        assert!(
+            text.contains("first wrong     ack 3 for 10 records"),
+            "{text}"
+        );
+        assert!(text.contains("p50 1.500 ms"), "{text}");
+    }
+}

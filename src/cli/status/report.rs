@@ -89,7 +89,7 @@ fn port_table(status: &Status, now: SystemTime, n_max: usize) -> Table {
                 .as_ref()
                 .map(|imei| format!("only device {imei}")),
         ];
-        table.row([
+        table.row(&[
             port.label.clone(),
             port.state.clone(),
             amount(port.sessions as u64),
@@ -118,7 +118,7 @@ fn writer_table(status: &Status) -> Table {
         "LAST ERROR",
     ]);
     for writer in &status.writers {
-        table.row([
+        table.row(&[
             writer.name.clone(),
             writer.database.clone(),
             amount(writer.queued as u64),
@@ -140,7 +140,7 @@ fn threads(out: &mut impl Write, status: &Status) -> io::Result<()> {
             n_well += 1;
             continue;
         }
-        table.row([
+        table.row(&[
             thread.name.clone(),
             thread.state.clone(),
             format!("{} ago", span(Duration::from_millis(thread.beat_age_ms))),
@@ -166,7 +166,7 @@ fn threads(out: &mut impl Write, status: &Status) -> io::Result<()> {
 fn counters(out: &mut impl Write, status: &Status) -> io::Result<()> {
     let mut table = Table::new(["SINCE THE START", "COUNT"]);
     for (name, n) in status.counts.iter().filter(|(_, n)| *n > 0) {
-        table.row([name.replace('_', " "), amount(*n)]);
+        table.row(&[name.replace('_', " "), amount(*n)]);
     }
     if table.is_empty() {
         return Ok(());
@@ -187,7 +187,7 @@ pub(super) fn sessions(
     }
     let mut table = Table::new(["DEVICE", "PORT", "FROM", "CONNECTED"]);
     for session in sessions {
-        table.row([
+        table.row(&[
             session
                 .imei
                 .clone()
