@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use trackport::control::client;
 use trackport::control::messages::{Request, Response};
+use trackport::imei::Imei;
 use trackport::protocol::teltonika::encode::login;
 
 use crate::harness::daemon::{Setup, started, started_known};
 use crate::harness::device::{ANSWER, Answer, Device, packet};
 use crate::harness::rows::{add, all_records, number, records, set_state};
-use crate::harness::{eventually, free_port, free_ports, imei, postgres as pg, secs};
+use crate::harness::{eventually, free_port, free_ports, imei, ms, postgres as pg, secs};
 
 #[test]
 fn a_known_device_is_let_in_and_a_stranger_is_noted() {
@@ -246,4 +247,35 @@ fn a_range_of_ports_is_served_port_by_port() {
         .filter(|thread| thread.name.starts_with("port "))
         .count();
     assert_eq!(threads, 4, "a thread each");
+}
+
+#[test]
+fn of_logins_that_waited_together_the_newest_wins() {
+    let (_daemon, mut client, port) = started();
+    let mut transaction = client.transaction().unwrap();
+    transaction
+        .batch_execute("LOCK TABLE trackport.device IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    // A new device that loses patience and connects again, while nobody can register it.
+    let mut logins: Vec<Device> = (0..4)
+        .map(|_| {
+            let mut device = Device::connect(port);
+            device.send(&login(imei(1)));
+            device.expect_silence(ms(300));
+            device
+        })
+        .collect();
+    transaction.commit().unwrap();
+    let mut newest = logins.pop().unwrap();
+    assert_eq!(newest.answer(1, ANSWER), Answer::Bytes(vec![1]));
+    newest.expect_silence(secs(1));
+    newest.deliver(&packet(0, 1));
+}
+
+#[test]
+fn a_wrong_check_digit_only_warns() {
+    let (daemon, _client, port) = started();
+    let odd: Imei = "123456789012345".parse().unwrap();
+    Device::login(port, odd).deliver(&packet(0, 1));
+    daemon.wait_log(secs(1), &["imei check digit", "123456789012345"]);
 }

@@ -358,7 +358,7 @@ fn everything_at_once_loses_and_doubles_nothing() {
                        WHERE datname = current_database() AND application_name LIKE 'trackport/%'";
             number(&mut client, end, &[]);
             while_locked(&mut client, "trackport.record IN EXCLUSIVE MODE", || {
-                std::thread::sleep(ms(500))
+                std::thread::sleep(ms(500));
             });
             number(&mut client, end, &[]);
         });
