@@ -130,8 +130,10 @@ impl Thread {
             }
             self.hear();
             if !self.life.is_stopping() {
-                self.accept();
                 self.take_turns();
+                // After the turns: should one of them stop the thread, who connects meanwhile waits in the listening
+                // socket for the successor.
+                self.accept();
                 self.time_out();
             }
         }
@@ -163,11 +165,16 @@ impl Thread {
         }
         if event.is_readable() || slot.read_closed {
             slot.readable = true;
-            if matches!(slot.phase, Phase::InFlight(_) | Phase::Stalled) {
-                // Bytes before the ack: a ping is harmless, a packet is not; which it is shows when it is read.
-                slot.early = true;
-            }
             let session = slot.id(index);
+            match slot.phase {
+                // Bytes before the ack: a ping is harmless, a packet is not; which it is shows when it is read.
+                Phase::InFlight(_) | Phase::Stalled => slot.early = true,
+                // Gone before its login was answered: its place need not wait for the answer.
+                Phase::Asking(_) | Phase::Unknown(_) | Phase::Damped(..) if slot.read_closed => {
+                    return self.drop_slot(index, "closed by the device");
+                }
+                _ => {}
+            }
             self.ready.push_back(session);
         }
         if event.is_writable() && slot.has_outgoing() && slot.flush().is_err() {
@@ -178,6 +185,9 @@ impl Thread {
     fn hear(&mut self) {
         self.inbox.reading();
         for _ in 0..MESSAGES_PER_TURN {
+            if self.life.is_retired() {
+                return;
+            }
             let Ok(message) = self.messages.try_recv() else {
                 return;
             };

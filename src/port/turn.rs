@@ -6,6 +6,7 @@ use super::slot::{Got, Phase};
 use super::thread::{READ_BYTES, Thread, text};
 use crate::clock;
 use crate::facts::{self, Fact};
+use crate::protocol::teltonika::frame::PING;
 use crate::protocol::teltonika::session::{LOGIN_REFUSED, Output};
 
 /// Bytes that one session may have read in one turn.
@@ -15,6 +16,9 @@ impl Thread {
     pub(super) fn take_turns(&mut self) {
         // Only those that stand there now: who comes back waits for the next round, after the new events.
         for _ in 0..self.ready.len() {
+            if self.life.is_retired() {
+                return;
+            }
             let Some(session) = self.ready.pop_front() else {
                 return;
             };
@@ -73,6 +77,10 @@ impl Thread {
             let Some(slot) = self.slots.get_mut(index) else {
                 return;
             };
+            if matches!(slot.phase, Phase::Open) {
+                // Whatever came before the last ack has been looked at: it was no packet.
+                slot.early = false;
+            }
             if slot.at_end && matches!(slot.phase, Phase::Open) {
                 return self.close(index, "closed by the device");
             }
@@ -115,7 +123,12 @@ impl Thread {
                 }
                 Output::Packet(packet) => {
                     fail::fail_point!("port-packet");
-                    self.take_packet(index, packet.n_records, packet.frame, taken < input.len());
+                    self.take_packet(
+                        index,
+                        packet.n_records,
+                        packet.frame,
+                        has_more(&input[taken..]),
+                    );
                 }
                 Output::Broken {
                     frame,
@@ -200,4 +213,9 @@ impl Thread {
             return self.close(index, "receive budget used up");
         }
     }
+}
+
+/// Whether anything but pings stands in `rest`.
+fn has_more(rest: &[u8]) -> bool {
+    rest.iter().any(|&byte| byte != PING)
 }
