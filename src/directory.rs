@@ -3,7 +3,7 @@
 //! It loads the list at start, follows changes by NOTIFY and, should one be missed, by version every ten seconds; it registers
 //! devices for ports with `accept = "any"` and counts refused logins. Ports never wait for it: they ask and go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         client: None,
         version: 0,
         reread_at: 0,
-        registrations: Vec::new(),
+        registrations: VecDeque::new(),
         attempts: HashMap::new(),
         attempts_at: 0,
         hour_from: clock::now(),
@@ -103,7 +103,8 @@ struct Directory<'a> {
     /// The newest change that is in memory.
     version: i64,
     reread_at: Millis,
-    registrations: Vec<(Imei, bool, SessionRef)>,
+    /// In the order of the questions: who asked first is let in first, so that of one device's logins the newest wins.
+    registrations: VecDeque<(Imei, bool, SessionRef)>,
     attempts: HashMap<(Imei, String), LoginAttempt>,
     attempts_at: Millis,
     hour_from: Millis,
@@ -118,7 +119,7 @@ impl Directory<'_> {
         while let Some(message) = next {
             match message {
                 DirectoryMessage::Register { imei, pinned, asks } => {
-                    self.registrations.push((imei, pinned, asks));
+                    self.registrations.push_back((imei, pinned, asks));
                 }
                 DirectoryMessage::Refused {
                     imei,
@@ -226,7 +227,7 @@ impl Directory<'_> {
     }
 
     fn register(&mut self, client: &mut Client) -> Result<(), StoreError> {
-        while let Some((imei, pinned, asks)) = self.registrations.pop() {
+        while let Some((imei, pinned, asks)) = self.registrations.pop_front() {
             self.life.beat();
             if !pinned && !self.has_place(imei) {
                 let session = asks.session;
@@ -239,7 +240,7 @@ impl Directory<'_> {
             let known = match table::register(client, imei, DeviceState::Accepted) {
                 Ok(known) => known,
                 Err(error) => {
-                    self.registrations.push((imei, pinned, asks));
+                    self.registrations.push_front((imei, pinned, asks));
                     return Err(error);
                 }
             };

@@ -91,15 +91,17 @@ impl Thread {
 
     /// The device list is complete: who waited for it is answered.
     pub(super) fn retry_unknown(&mut self) {
-        let waiting: Vec<(usize, Imei)> = self
+        let mut waiting: Vec<(u32, usize, Imei)> = self
             .slots
             .iter()
             .filter_map(|(index, slot)| match slot.phase {
-                Phase::Unknown(imei) => Some((index, imei)),
+                Phase::Unknown(imei) => Some((slot.serial, index, imei)),
                 _ => None,
             })
             .collect();
-        for (index, imei) in waiting {
+        // In the order of connecting, so that of one device's logins the newest wins.
+        waiting.sort_unstable();
+        for (_, index, imei) in waiting {
             self.slots[index].phase = Phase::Open;
             self.identify(index, imei);
             self.turn(index);
