@@ -77,9 +77,6 @@ impl Thread {
             let Some(slot) = self.slots.get_mut(index) else {
                 return;
             };
-            if slot.is_gone_unanswered() {
-                return self.drop_slot(index, "closed by the device");
-            }
             if matches!(slot.phase, Phase::Open) {
                 // Whatever came before the last ack has been looked at: it was no packet.
                 slot.early = false;
