@@ -142,6 +142,9 @@ impl Thread {
                         return;
                     };
                     slot.phase = Phase::Damped(imei, until);
+                    if slot.is_gone_unanswered() {
+                        return self.drop_slot(index, "closed by the device");
+                    }
                     return self.timers.plan(session, &mut slot.planned, until);
                 }
             }

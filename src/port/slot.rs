@@ -165,6 +165,12 @@ impl Slot {
         self.device.as_ref().map(|device| device.imei)
     }
 
+    /// Whether it waits to push another connection out, and the other side has closed already. In other phases a closed
+    /// side may still want its answer.
+    pub(super) fn is_gone_unanswered(&self) -> bool {
+        self.read_closed && matches!(self.phase, Phase::Damped(..))
+    }
+
     /// Reads once. A short read means that the socket is empty: the next edge tells of more.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Got {
         loop {

@@ -170,7 +170,7 @@ impl Thread {
                 // Bytes before the ack: a ping is harmless, a packet is not; which it is shows when it is read.
                 Phase::InFlight(_) | Phase::Stalled => slot.early = true,
                 // Gone before its login was answered: its place need not wait for the answer.
-                Phase::Asking(_) | Phase::Unknown(_) | Phase::Damped(..) if slot.read_closed => {
+                _ if slot.is_gone_unanswered() => {
                     return self.drop_slot(index, "closed by the device");
                 }
                 _ => {}
