@@ -234,3 +234,42 @@ fn counts_that_differ_are_quarantined() {
     let crc = crc16(&lies[8..lies.len() - 4]).to_be_bytes();
     assert_eq!(lies[lies.len() - 2..], crc);
 }
+
+#[test]
+fn what_fails_only_at_the_commit_is_not_taken_for_stored() {
+    let (_daemon, mut client, port) = started();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 1));
+    // A deferred check: the rows are taken without a word, and the commit fails.
+    client
+        .batch_execute(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'refused at the commit'; END $$;
+             DO $$ DECLARE partition regclass; BEGIN
+                 FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'trackport.record'::regclass LOOP
+                     EXECUTE format('CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON %s DEFERRABLE INITIALLY DEFERRED
+                         FOR EACH ROW WHEN (new.speed_kmh = 666) EXECUTE FUNCTION public.refuse()', partition);
+                 END LOOP;
+             END $$",
+        )
+        .unwrap();
+    let speed = |second| RecordSpec {
+        speed_kmh: 666,
+        ..record(second)
+    };
+    // Not the first of its session, so it goes straight into the table.
+    let ghost = encode(Codec::Codec8, &[speed(1), speed(2)]);
+    device.send(&ghost);
+    assert_eq!(device.ack(ANSWER), Some(2));
+    assert_eq!(records(&mut client, imei(1)), 1);
+    let entries = quarantine(&mut client, imei(1));
+    assert_eq!(entries.len(), 1, "acked, and neither stored nor kept");
+    assert_eq!((&entries[0].bytes, entries[0].acked), (&ghost, true));
+    assert!(
+        entries[0].reason.contains("at the commit"),
+        "{}",
+        entries[0].reason
+    );
+    device.deliver(&packet(3, 1));
+    assert_eq!(records(&mut client, imei(1)), 2);
+}
