@@ -1,7 +1,10 @@
 //! Batches into `trackport.record`: COPY straight into the table, staging for what may be there already.
 //!
-//! COPY alone is one statement and commits by itself: two round trips. Staging takes rows through a temporary table and
-//! `ON CONFLICT DO NOTHING`; both together are one transaction. After an error nothing of the batch is in the table.
+//! Staging takes rows through a temporary table and `ON CONFLICT DO NOTHING`; both together are one transaction. After an
+//! error nothing of the batch is in the table.
+//!
+//! The transaction is an explicit one also where COPY is all there is: a COPY that commits by itself is reported as complete
+//! before its commit, so a commit that fails, or a server process that is ended between the two, would look like success.
 
 use std::io::Write;
 
@@ -57,22 +60,19 @@ impl Inserter {
     /// # Errors
     /// Those of the database; after a lost connection the outcome is unknown and the batch has to go through staging.
     pub fn insert(&mut self, direct: &mut Rows, staged: &mut Rows) -> Result<u64, StoreError> {
-        if staged.is_empty() {
-            let mut copy = self.client.copy_in(&self.copy)?;
-            send(&mut copy, direct.finish())?;
-            copy.finish()?;
-            return Ok(0);
-        }
         let mut transaction = self.client.transaction()?;
         if !direct.is_empty() {
             let mut copy = transaction.copy_in(&self.copy)?;
             send(&mut copy, direct.finish())?;
             copy.finish()?;
         }
-        let mut copy = transaction.copy_in(&self.stage)?;
-        send(&mut copy, staged.finish())?;
-        copy.finish()?;
-        let n_new = transaction.execute(&self.merge, &[])?;
+        let mut n_new = 0;
+        if !staged.is_empty() {
+            let mut copy = transaction.copy_in(&self.stage)?;
+            send(&mut copy, staged.finish())?;
+            copy.finish()?;
+            n_new = transaction.execute(&self.merge, &[])?;
+        }
         transaction.commit()?;
         Ok(n_new)
     }
