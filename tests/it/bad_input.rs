@@ -481,3 +481,22 @@ fn noise_of_every_kind_stops_nothing() {
         });
     });
 }
+
+#[test]
+fn a_storm_of_one_kind_fills_no_log() {
+    while_another_sends(
+        |setup| setup,
+        |daemon, _, port| {
+            for _ in 0..300 {
+                let mut stranger = Device::connect(port);
+                stranger.send(b"GET / HTTP/1.1\r\n\r\n");
+                stranger.expect_closed(ANSWER);
+            }
+            assert_eq!(daemon.count("not the protocol"), 300, "each is counted");
+            let lines = daemon.log_lines(&["not the protocol"]).len();
+            assert!((1..=100).contains(&lines), "{lines} lines");
+            // How many were left out is told when the storm is over.
+            daemon.wait_log(secs(25), &["not the protocol", "more"]);
+        },
+    );
+}

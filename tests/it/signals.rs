@@ -483,3 +483,38 @@ fn under_systemd_every_line_has_a_priority_of_the_journal() {
         assert_eq!(priority(line).as_deref(), Some(wanted), "{line}");
     }
 }
+
+#[test]
+fn a_port_removed_under_load_finishes_what_it_took() {
+    let (database, mut client) = pg::shared().migrated();
+    let (stays, goes) = (free_port(), free_port());
+    let daemon = Setup::new(&database.url).port(stays).port(goes).start();
+    let load = Load::start(Plan {
+        patience: secs(1),
+        ..busy(goes)
+    });
+    load.wait_acks(200, ANSWER);
+    daemon.edit_conf(|text| text.replace(&format!("[[port]]\nlisten = \"127.0.0.1:{goes}\""), ""));
+    daemon.signal("HUP");
+    daemon.wait_log(secs(5), &["thread ended", &goes.to_string()]);
+    let report = load.finish();
+    assert_eq!(report.check(&mut client), 0, "stored but not acked");
+    let status = daemon.status();
+    assert_eq!((status.ports.len(), status.queue_bytes), (1, 0));
+}
+
+#[test]
+fn term_ends_a_server_that_never_reached_its_database_at_once() {
+    let folder = Folder::new();
+    let url = format!("postgresql:///nothing?host={}", folder.file("").display());
+    let mut daemon = Setup::new(&url).port(free_port()).launch();
+    eventually(ANSWER, "it runs", || daemon.try_status().is_some());
+    let begun = Instant::now();
+    daemon.signal("TERM");
+    // Somebody who is impatient changes nothing.
+    daemon.signal("TERM");
+    daemon.signal("INT");
+    let status = daemon.wait_end(secs(7));
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(begun.elapsed() < secs(3), "took {:?}", begun.elapsed());
+}
