@@ -27,12 +27,16 @@ mod refused;
 mod bad_input;
 // The database or trackport itself goes away.
 mod outage;
-// The operator and systemd speak to the running server.
+// The operator speaks to the running server.
 mod signals;
+// What systemd is told.
+mod systemd;
 // Threads that die or hang.
 #[cfg(feature = "faults")]
 mod restart;
 // The conf file and the command line.
 mod conf_cli;
+// Tools that play devices and explain packets.
+mod tools;
 // Locks, floods and limits.
 mod pressure;

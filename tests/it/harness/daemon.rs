@@ -448,3 +448,13 @@ pub fn kill(pid: u32, signal: &str) {
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// Runs the program by itself.
+pub fn run(args: &[&str]) -> Output {
+    Command::new(BINARY)
+        .args(args)
+        .env_remove("TRACKPORT_CONF")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
