@@ -1,4 +1,5 @@
-//! Batches into `trackport.record`: COPY straight into the table, staging for what may be there already.
+//! Batches into `trackport.record`: COPY straight into the table, staging for what may be there already, and one
+//! statement for a few rows (`few.rs`).
 //!
 //! Staging takes rows through a temporary table and `ON CONFLICT DO NOTHING`; both together are one transaction. After an
 //! error nothing of the batch is in the table.
@@ -11,6 +12,7 @@ use std::io::Write;
 use postgres::{Client, Statement};
 
 use super::error::StoreError;
+use super::few::{FEW, FewRows};
 use super::rows::{COLUMNS, Rows};
 
 /// A connection that is ready to insert.
@@ -19,6 +21,7 @@ pub struct Inserter {
     copy: Statement,
     stage: Statement,
     merge: Statement,
+    few: FewRows,
 }
 
 impl Inserter {
@@ -40,11 +43,13 @@ impl Inserter {
             "INSERT INTO trackport.record ({COLUMNS}) SELECT {COLUMNS} FROM pg_temp.record_stage \
              ON CONFLICT (device_id, time, digest) DO NOTHING"
         ))?;
+        let few = FewRows::new(&mut client)?;
         Ok(Inserter {
             client,
             copy,
             stage,
             merge,
+            few,
         })
     }
 
@@ -53,13 +58,17 @@ impl Inserter {
         &mut self.client
     }
 
-    /// Makes `direct` and `staged` durable, all or nothing. Returns how many rows were new among the staged.
+    /// Makes `direct` and `staged` durable, all or nothing. Returns how many rows were found to be new; those of a COPY are
+    /// not counted.
     ///
     /// Blocks for `statement_timeout` per statement at most, as far as the server keeps time.
     ///
     /// # Errors
     /// Those of the database; after a lost connection the outcome is unknown and the batch has to go through staging.
     pub fn insert(&mut self, direct: &mut Rows, staged: &mut Rows) -> Result<u64, StoreError> {
+        if direct.len() + staged.len() <= FEW {
+            return self.few.insert(&mut self.client, [direct, staged]);
+        }
         let mut transaction = self.client.transaction()?;
         if !direct.is_empty() {
             let mut copy = transaction.copy_in(&self.copy)?;

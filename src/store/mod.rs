@@ -13,6 +13,8 @@ pub mod dictionary;
 pub mod directory;
 /// Errors and what to do about them.
 pub mod error;
+/// A few rows in one statement.
+mod few;
 /// Batches into `record`.
 pub mod insert;
 /// Refused logins and the fates of threads.

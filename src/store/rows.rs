@@ -14,6 +14,10 @@ pub const COLUMNS: &str = "device_id, time, digest, received_at, longitude, lati
 
 const N_COLUMNS: i16 = 31;
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+/// Signature, flags and the length of no extension.
+const HEADER: usize = 19;
+/// The -1 that ends the stream.
+const TRAILER: usize = 2;
 /// Microseconds from 1970 to 2000, where PostgreSQL counts from.
 const EPOCH_2000_US: i64 = 946_684_800_000_000;
 
@@ -37,6 +41,38 @@ impl Default for Rows {
     }
 }
 
+/// The fields of one row.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+    left: i16,
+}
+
+impl<'a> Fields<'a> {
+    /// What stands behind the last field.
+    fn last_rest(mut self) -> &'a [u8] {
+        while self.next().is_some() {}
+        self.rest
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        let length = i32::from_be_bytes(*self.rest.first_chunk()?);
+        // NULL is a length of -1 and no bytes.
+        let length = 4 + usize::try_from(length).unwrap_or(0);
+        let (field, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(field)
+    }
+}
+
 /// What a row needs beside the record itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
@@ -57,7 +93,8 @@ impl Rows {
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.buffer.extend_from_slice(SIGNATURE);
-        self.buffer.extend_from_slice(&[0; 8]);
+        self.buffer
+            .extend_from_slice(&[0; HEADER - SIGNATURE.len()]);
         self.n_rows = 0;
         self.is_finished = false;
     }
@@ -70,6 +107,20 @@ impl Rows {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.n_rows == 0
+    }
+
+    /// The rows; each is its fields as COPY has them, length in front.
+    pub fn iter(&self) -> impl Iterator<Item = Fields<'_>> {
+        let end = self.buffer.len() - if self.is_finished { TRAILER } else { 0 };
+        let mut rest = self.buffer.get(HEADER..end).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let fields = Fields {
+                rest: rest.get(2..)?,
+                left: N_COLUMNS,
+            };
+            rest = fields.clone().last_rest();
+            Some(fields)
+        })
     }
 
     /// The whole COPY stream; no row can follow. Asked again, it is the same.
