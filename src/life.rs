@@ -114,11 +114,21 @@ impl Life {
 
     /// Sleeps for `duration` in short pieces, beating, and returns early when the thread shall end.
     pub fn sleep(&self, duration: Duration) {
+        self.sleep_unless(duration, Life::is_stopping);
+    }
+
+    /// Sleeps like [`Life::sleep`], but on through a stop for as long as the thread may finish: what it waits for is
+    /// not to be asked more often because time runs out.
+    pub fn pause(&self, duration: Duration) {
+        self.sleep_unless(duration, |life| life.is_stopping() && !life.may_finish());
+    }
+
+    fn sleep_unless(&self, duration: Duration, ends: fn(&Life) -> bool) {
         let until = clock::now() + clock::millis(duration);
         loop {
             self.beat();
             let left = until.saturating_sub(clock::now());
-            if left == 0 || self.is_stopping() {
+            if left == 0 || ends(self) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(left.min(50)));
@@ -144,6 +154,17 @@ mod tests {
         life.stop(Duration::ZERO);
         let before = clock::now();
         life.sleep(Duration::from_secs(60));
+        life.pause(Duration::from_secs(60));
         assert!(clock::now() - before < 1_000);
+    }
+
+    #[test]
+    fn a_thread_that_may_finish_keeps_its_pauses() {
+        let life = Life::new("writer-0", 1, Duration::from_secs(10));
+        life.stop(Duration::from_millis(200));
+        let before = clock::now();
+        life.pause(Duration::from_secs(60));
+        let paused = clock::now() - before;
+        assert!((200..5_000).contains(&paused), "{paused} ms");
     }
 }

@@ -25,13 +25,14 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::clock::{self, Millis};
-use crate::conf::Conf;
+use crate::conf::{Conf, PortConf};
 use crate::directory;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub, WriterSeat};
 use crate::intake::{DirectoryMessage, WriterMessage};
 use crate::notes::{Note, Notes};
 use crate::port;
+use crate::port::bind::{BindError, Bound};
 use crate::room::Room;
 use crate::writer::WriterState;
 
@@ -69,6 +70,9 @@ pub fn run(conf_path: &Path, conf: Conf, signals: Signals) -> std::io::Result<Ou
     Ok(supervisor.watch())
 }
 
+/// A port of the conf, and its sockets or why there are none.
+type LookedUp = (PortConf, Vec<Result<Bound, BindError>>);
+
 struct Supervisor {
     conf: Conf,
     signals: Signals,
@@ -77,6 +81,8 @@ struct Supervisor {
     workers: Vec<Worker>,
     zombies: Vec<Worker>,
     unbound: Vec<Unbound>,
+    /// Ports whose names were looked up, and what came of it.
+    looked_up: (Sender<LookedUp>, Receiver<LookedUp>),
     /// Names of threads still to be restarted one after the other.
     restarts: Vec<String>,
     watchdog: Watchdog,
@@ -141,6 +147,7 @@ impl Supervisor {
             workers: Vec::new(),
             zombies: Vec::new(),
             unbound: Vec::new(),
+            looked_up: crossbeam_channel::bounded(10_000),
             restarts: Vec::new(),
             generation: 0,
             ended,
@@ -206,7 +213,7 @@ impl Supervisor {
             self.replace_silent(now);
             self.start_waiting(now);
             self.roll(now);
-            if self.zombies.len() > policy::ZOMBIES_MAX {
+            if self.is_beyond_mending(now) {
                 let names: Vec<&str> = self
                     .zombies
                     .iter()
@@ -226,6 +233,7 @@ impl Supervisor {
                     return Outcome::Stopped;
                 }
             } else {
+                self.take_looked_up();
                 self.retry_unbound(now);
             }
             self.watchdog.turn(now, &self.hub);

@@ -7,8 +7,13 @@ const SECOND_DELAY_MS: Millis = 100;
 const DELAY_MAX_MS: Millis = 30_000;
 /// A thread that lived this long starts with a clean slate.
 const GOOD_LIFE_MS: Millis = 60_000;
-/// Retired threads that may live beside their successors; with more, the process is beyond mending.
+/// Retired threads that may live beside their successors; with more, the process is beyond mending. Those that hang in the
+/// database do not count: a database that stands still is no fault of this process, and a new one would hang as well.
 pub const ZOMBIES_MAX: usize = 6;
+/// Lives of one thread that may hang in the database before its next start waits for one of them to end.
+pub const DATABASE_ZOMBIES_MAX: usize = 2;
+/// A thread that has hung for longer than any database stands still hangs for another reason.
+pub const ZOMBIE_AGE_MAX_MS: Millis = 3_600_000;
 
 /// What is known of a thread's failures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::worker::{Role, State};
-use super::{RESTART_FINISH, Supervisor, systemd};
+use super::{RESTART_FINISH, Supervisor, systemd, thread};
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
-use crate::conf::{Conf, PortConf};
+use crate::conf::{Conf, Listen, PortConf};
 use crate::facts::{self, Fact};
 use crate::hub::UnboundReport;
+use crate::life::Life;
 use crate::port::Port;
 use crate::port::bind::{self, Address, BindError, Bound};
 
@@ -39,6 +40,14 @@ impl Unbound {
     }
 }
 
+/// How long a look-up may take before it counts as silent; nobody waits for it.
+const LOOK_UP_MAX: Duration = Duration::from_secs(3600);
+
+/// Whether binding means asking a name service.
+fn needs_name_service(listen: &Listen) -> bool {
+    matches!(listen, Listen::Name(name, _) if name != "localhost")
+}
+
 /// The conf with `[devices] accept` written into every port that does not say otherwise.
 pub(super) fn with_accept(mut conf: Conf) -> Conf {
     let accepts: Vec<_> = conf.ports.iter().map(|port| conf.accept_on(port)).collect();
@@ -61,8 +70,48 @@ impl Supervisor {
 
     /// Binds a port of the conf and starts a thread on each of its sockets.
     pub(super) fn bind(&mut self, conf: &PortConf) {
-        let results = bind::bind(conf);
-        self.serve(conf, results);
+        if needs_name_service(&conf.listen) {
+            self.look_up(conf);
+        } else {
+            let results = bind::bind(conf);
+            self.serve(conf, results);
+        }
+    }
+
+    /// Binds a port whose host has to be asked for, in a thread of its own: a name service that is away takes its time,
+    /// and the supervisor waits for nobody.
+    fn look_up(&mut self, conf: &PortConf) {
+        let life = Arc::new(Life::new(
+            &format!("look-up {}", conf.listen),
+            0,
+            LOOK_UP_MAX,
+        ));
+        let (conf, found) = (conf.clone(), self.looked_up.0.clone());
+        let unstarted = conf.clone();
+        let result = thread::start(&life, self.ended.0.clone(), move |_| {
+            let results = bind::bind(&conf);
+            // An error means that the process is ending.
+            let _ = found.send((conf, results));
+            Ok(())
+        });
+        if let Err(error) = result {
+            self.keep_trying(&unstarted, None, &error.to_string());
+        }
+    }
+
+    /// Takes over what was looked up and bound meanwhile.
+    pub(super) fn take_looked_up(&mut self) {
+        while let Ok((conf, results)) = self.looked_up.1.try_recv() {
+            // A reload may have taken the port out or changed it while the name service was asked.
+            let current = self
+                .conf
+                .ports
+                .iter()
+                .find(|port| port.listen == conf.listen);
+            if let Some(conf) = current.cloned() {
+                self.serve(&conf, results);
+            }
+        }
     }
 
     fn serve(&mut self, conf: &PortConf, results: Vec<Result<Bound, BindError>>) {
@@ -100,7 +149,13 @@ impl Supervisor {
     }
 
     fn keep_trying(&mut self, conf: &PortConf, address: Option<Address>, reason: &str) {
-        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        // A name is looked up again at leisure: each try begins anew there.
+        let first = if needs_name_service(&conf.listen) {
+            10
+        } else {
+            1
+        };
+        let mut backoff = Backoff::new(Duration::from_secs(first), Duration::from_secs(30));
         let retry_at = clock::now() + clock::millis(backoff.next());
         let (conf, reason) = (conf.clone(), reason.to_owned());
         self.unbound.push(Unbound {
@@ -120,6 +175,10 @@ impl Supervisor {
             }
             let results = match unbound.address {
                 Some(address) => vec![bind::bind_address(address)],
+                None if needs_name_service(&unbound.conf.listen) => {
+                    self.look_up(&unbound.conf);
+                    continue;
+                }
                 None => bind::bind(&unbound.conf),
             };
             if results.iter().all(Result::is_err) {
@@ -188,7 +247,7 @@ impl Supervisor {
                 // A port that waits for its restart has no thread to ask.
                 worker.state = match worker.state {
                     State::Waiting(_) => State::Done,
-                    _ => State::Running,
+                    _ => State::Leaving,
                 };
                 worker.stop(RESTART_FINISH);
             } else if let Some(port) = changes.changed.iter().find(|port| port.listen == *listen) {
@@ -202,7 +261,7 @@ impl Supervisor {
                             worker.state = State::Restarting;
                             worker.stop(RESTART_FINISH);
                         }
-                        worker.role = Role::Port(Arc::new(port));
+                        worker.next_role = Some(Role::Port(Arc::new(port)));
                     }
                     Err(error) => {
                         facts::say(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::policy;
 use super::thread::{self, Ended, Ending};
 use super::worker::{Role, State, Worker};
 use super::{RESTART_FINISH, SECOND_MS, Supervisor};
@@ -189,13 +190,18 @@ impl Supervisor {
             Role::Writer(index) => {
                 let index = *index;
                 self.hub.tell_ports(|| PortMessage::WriterGone(index));
+                // What it had in hand has given its room back, and nobody else tells those who wait for it.
+                self.hub.room.wake();
             }
             Role::Directory | Role::Keeper | Role::Control => {}
         }
-        self.workers[place].state = if self.stopping.is_some() {
-            State::Done
-        } else {
-            State::Waiting(now + delay)
+        let worker = &mut self.workers[place];
+        // While stopping, a writer is still needed: ports wait for its receipts.
+        let is_needed = self.stopping.is_none() || matches!(worker.role, Role::Writer(_));
+        worker.state = match worker.state {
+            State::Leaving => State::Done,
+            _ if is_needed => State::Waiting(now + delay),
+            _ => State::Done,
         };
     }
 
@@ -205,9 +211,11 @@ impl Supervisor {
         }
         for place in 0..self.workers.len() {
             let worker = &self.workers[place];
-            if !matches!(worker.state, State::Running | State::Restarting)
-                || !worker.life.is_silent(now)
-            {
+            let is_live = matches!(
+                worker.state,
+                State::Running | State::Restarting | State::Leaving
+            );
+            if !is_live || !worker.life.is_silent(now) {
                 continue;
             }
             let life = Arc::clone(&worker.life);
@@ -228,7 +236,9 @@ impl Supervisor {
 
     pub(super) fn start_waiting(&mut self, now: Millis) {
         for place in 0..self.workers.len() {
-            if !matches!(self.workers[place].state, State::Waiting(at) if at <= now) {
+            if !matches!(self.workers[place].state, State::Waiting(at) if at <= now)
+                || self.must_wait_for_zombies(&self.workers[place])
+            {
                 continue;
             }
             let mut worker = self.workers.swap_remove(place);
@@ -245,6 +255,29 @@ impl Supervisor {
             self.workers.swap(place, last);
         }
         self.workers.retain(|worker| worker.state != State::Done);
+    }
+
+    /// Whether two lives of a thread hang in the database already: a third would hang as well.
+    fn must_wait_for_zombies(&self, worker: &Worker) -> bool {
+        let name = worker.life.name();
+        let hang = self
+            .zombies
+            .iter()
+            .filter(|zombie| zombie.life.name() == name)
+            .count();
+        worker.role.uses_database() && hang >= policy::DATABASE_ZOMBIES_MAX
+    }
+
+    /// Whether so many threads hang, or one so long, that only a new process helps.
+    pub(super) fn is_beyond_mending(&self, now: Millis) -> bool {
+        let (in_database, elsewhere): (Vec<_>, Vec<_>) = self
+            .zombies
+            .iter()
+            .partition(|zombie| zombie.role.uses_database());
+        elsewhere.len() > policy::ZOMBIES_MAX
+            || in_database
+                .iter()
+                .any(|zombie| zombie.life.age(now) > policy::ZOMBIE_AGE_MAX_MS)
     }
 
     /// Restarts threads one after the other: the next when the last one runs and beats again.

@@ -48,7 +48,11 @@ impl Supervisor {
                 worker.stop(finish);
             }
             if let State::Waiting(_) = worker.state {
-                worker.state = State::Done;
+                // Ports wait for the receipts of a writer; everything else is not needed any more.
+                worker.state = match worker.role {
+                    Role::Writer(_) => State::Waiting(0),
+                    _ => State::Done,
+                };
             }
         }
     }

@@ -37,6 +37,11 @@ impl Role {
         }
     }
 
+    /// Whether it may hang in the database, which is no fault of this process.
+    pub(super) fn uses_database(&self) -> bool {
+        matches!(self, Role::Writer(_) | Role::Directory | Role::Keeper)
+    }
+
     /// Without a beat for this long a thread of this role is silent.
     fn silent_after(&self, timeouts: &Timeouts) -> Duration {
         match self {
@@ -55,6 +60,8 @@ pub(super) enum State {
     Restarting,
     /// It starts at this time.
     Waiting(Millis),
+    /// Its port was taken out of the conf: it finishes what it took and does not start again.
+    Leaving,
     /// It does not start again.
     Done,
     /// It hangs, and another has taken its place.
@@ -67,6 +74,8 @@ pub(super) struct Worker {
     pub(super) role: Role,
     pub(super) life: Arc<Life>,
     pub(super) state: State,
+    /// What the next life serves, where that differs: the present one has to be buried as what it is.
+    pub(super) next_role: Option<Role>,
     silent_after: Duration,
     history: History,
     n_failures: u32,
@@ -82,6 +91,7 @@ impl Worker {
             life: Arc::new(Life::new(&role.name(), 0, silent_after)),
             role,
             state: State::Waiting(0),
+            next_role: None,
             silent_after,
             history: History::default(),
             n_failures: 0,
@@ -93,6 +103,9 @@ impl Worker {
 
     /// The next life begins.
     pub(super) fn begin(&mut self, generation: u64) -> Arc<Life> {
+        if let Some(role) = self.next_role.take() {
+            self.role = role;
+        }
         self.life = Arc::new(Life::new(&self.role.name(), generation, self.silent_after));
         self.state = State::Running;
         self.started_at = clock::now();
@@ -131,6 +144,7 @@ impl Worker {
                 State::Running => "running",
                 State::Restarting => "restarting",
                 State::Waiting(_) => "waiting",
+                State::Leaving => "leaving",
                 State::Done => "ended",
                 State::Retired => "retired",
             },

@@ -77,7 +77,7 @@ impl Writer<'_> {
             return;
         }
         if !self.around.state.schema_is_ready() {
-            return self.life.sleep(RETRY.0);
+            return self.life.pause(RETRY.0);
         }
         match self.connect() {
             Ok(inserter) => {
@@ -123,7 +123,7 @@ impl Writer<'_> {
         self.trouble(Fact::DatabaseAway, Link::Away, error, pause);
     }
 
-    fn person_needed(&mut self, error: &StoreError) {
+    pub(super) fn person_needed(&mut self, error: &StoreError) {
         let pause = self.retry_slowly.next();
         self.trouble(Fact::DatabaseRefuses, Link::Refuses, error, pause);
     }
@@ -140,7 +140,7 @@ impl Writer<'_> {
             ),
             None => facts::count(fact),
         }
-        self.life.sleep(pause);
+        self.life.pause(pause);
     }
 
     pub(super) fn disconnect(&mut self) {

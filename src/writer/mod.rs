@@ -27,6 +27,7 @@ use crate::life::Life;
 use crate::mailbox::Outcome;
 use crate::notes::{Note, Notes};
 use crate::room::Room;
+use crate::store::error::StoreError;
 use crate::store::insert::Inserter;
 use crate::store::quarantine::{self, QuarantineEntry};
 
@@ -222,8 +223,8 @@ impl Writer<'_> {
                     );
                     return delivery.ticket.resolve(Outcome::SendAgain);
                 }
-                // Quarantine takes any bytes, so a refusal here is as odd as it is final for this connection.
-                Err(Failed::Again | Failed::Known | Failed::Split) => {}
+                Err(Failed::Again) => {}
+                Err(Failed::Known | Failed::Split) => self.quarantine_refused(),
                 Err(Failed::GivenUp) => return,
             }
         }
@@ -238,6 +239,12 @@ impl Writer<'_> {
         if !self.life.is_retired() {
             delivery.ticket.resolve(Outcome::Durable);
         }
+    }
+
+    /// Quarantine takes any bytes; when the table refuses them all the same, somebody has changed it.
+    fn quarantine_refused(&mut self) {
+        let error = StoreError::Refused(self.around.state.last_error());
+        self.person_needed(&error);
     }
 
     /// A packet that cannot be read goes to quarantine; the third time for good.
@@ -259,7 +266,8 @@ impl Writer<'_> {
         let seen = loop {
             match self.with_database(|inserter| quarantine::report(inserter.client(), &entry)) {
                 Ok(seen) => break seen,
-                Err(Failed::Again | Failed::Known | Failed::Split) => {}
+                Err(Failed::Again) => {}
+                Err(Failed::Known | Failed::Split) => self.quarantine_refused(),
                 Err(Failed::GivenUp) => return,
             }
         };
