@@ -221,3 +221,48 @@ fn float8(out: &mut Vec<u8>, value: f64) {
 fn boolean(out: &mut Vec<u8>, value: bool) {
     field(out, &[u8::from(value)]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::teltonika::Packet;
+    use crate::protocol::teltonika::encode::{RecordSpec, packet};
+
+    #[test]
+    fn the_fields_of_each_row_are_those_that_were_pushed() {
+        let specs = [1, 2, 3].map(|time_ms| RecordSpec {
+            time_ms,
+            ..RecordSpec::default()
+        });
+        let frame = packet(Codec::Codec8, &specs).unwrap();
+        let packet = Packet::from_checked(&frame).unwrap();
+        let typed = TypedColumns::for_model(None);
+        let origin = Origin {
+            device_id: 7,
+            received_at_us: EPOCH_2000_US,
+            port: 5027,
+            codec: Codec::Codec8,
+            typed: &typed,
+        };
+        let mut rows = Rows::default();
+        for record in packet.records() {
+            rows.push(&origin, &record, record.time_ms);
+        }
+        for _ in 0..2 {
+            let digests: Vec<_> = rows
+                .iter()
+                .map(|mut row| row.nth(2).unwrap().to_vec())
+                .collect();
+            let expected: Vec<_> = (1..=3_u64)
+                .map(|digest| [&8_i32.to_be_bytes()[..], &digest.to_be_bytes()].concat())
+                .collect();
+            assert_eq!(digests, expected);
+            assert!(
+                rows.iter()
+                    .all(|row| row.count() == COLUMNS.split(',').count())
+            );
+            // With the trailer it is the same.
+            rows.finish();
+        }
+    }
+}

@@ -19,6 +19,8 @@ mod harness;
 mod schema;
 // Trackers that behave: from the socket to the row.
 mod ingest;
+// The ways of a batch into the table.
+mod batches;
 // Who may speak.
 mod login;
 // Packets that cannot be read or stored.
