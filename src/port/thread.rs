@@ -39,6 +39,8 @@ const ACCEPTS_PER_TURN: usize = 256;
 const MESSAGES_PER_TURN: usize = 16_384;
 /// How long accepting rests when descriptors are used up.
 const ACCEPT_REST_MS: Millis = 100;
+/// How long a stopping thread waits for a receipt before it looks whether it may go on waiting.
+const STOPPING_WAIT: Duration = Duration::from_millis(50);
 
 /// Serves `port` until `life` says stop.
 ///
@@ -142,7 +144,14 @@ impl Thread {
 
     /// How long the readiness wait may last.
     fn wait(&self) -> Duration {
-        if !self.ready.is_empty() || !self.messages.is_empty() {
+        if !self.messages.is_empty() {
+            return Duration::ZERO;
+        }
+        if self.life.is_stopping() {
+            // Only receipts are served any more: what is ready, due or to be accepted must not keep the thread awake.
+            return self.life.patience().min(STOPPING_WAIT);
+        }
+        if !self.ready.is_empty() {
             return Duration::ZERO;
         }
         let now = clock::now();
@@ -175,7 +184,9 @@ impl Thread {
                 }
                 _ => {}
             }
-            self.ready.push_back(session);
+            if !self.life.is_stopping() {
+                self.ready.push_back(session);
+            }
         }
         if event.is_writable() && slot.has_outgoing() && slot.flush().is_err() {
             self.drop_slot(index, "answer not sent");
