@@ -30,28 +30,24 @@ impl Thread {
                 continue;
             }
             slot.planned = Millis::MAX;
-            let next = match slot.phase {
-                Phase::Closing(until) if until <= now => {
-                    self.free(index);
-                    continue;
-                }
-                Phase::Closing(until) => until,
+            match slot.phase {
+                Phase::Closing(until) if until <= now => self.free(index),
                 Phase::Damped(imei, until) if until <= now => {
                     slot.phase = Phase::Open;
                     self.log_in(index, imei);
                     self.turn(index);
-                    continue;
                 }
-                Phase::Damped(_, until) => until,
+                Phase::Closing(_) | Phase::Damped(..) => {}
                 _ => {
                     if let Some(expired) = slot.session.expired(&timeouts, now) {
                         self.expire(index, expired);
-                        continue;
                     }
-                    slot.session.deadline(&timeouts)
                 }
-            };
-            if let Some(slot) = self.slots.get_mut(index) {
+            }
+            // Whoever is still there is looked at again, whatever became of it.
+            if let Some((index, slot)) = self.find(session) {
+                let next = slot.deadline(&timeouts);
+                let slot = &mut self.slots[index];
                 self.timers.plan(session, &mut slot.planned, next);
             }
         }

@@ -15,7 +15,7 @@ use crate::fleet::Device;
 use crate::imei::Imei;
 use crate::intake::Content;
 use crate::mailbox::SessionId;
-use crate::protocol::teltonika::session::Session;
+use crate::protocol::teltonika::session::{Session, Timeouts};
 
 /// What a connection waits for.
 #[derive(Debug)]
@@ -158,6 +158,14 @@ impl Slot {
         SessionId {
             slot: u32::try_from(index).expect("a port has fewer than 2^32 sessions"),
             serial: self.serial,
+        }
+    }
+
+    /// When it is looked at next, if nothing happens before.
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Millis {
+        match self.phase {
+            Phase::Closing(until) | Phase::Damped(_, until) => until,
+            _ => self.session.deadline(timeouts),
         }
     }
 
