@@ -51,6 +51,11 @@ impl Thread {
                 self.timers.plan(session, &mut slot.planned, next);
             }
         }
+        let slots = &self.slots;
+        self.timers.sweep(slots.len(), |session| {
+            let slot = slots.get(session.slot as usize)?;
+            (slot.serial == session.serial).then_some(slot.planned)
+        });
     }
 
     pub(super) fn expire(&mut self, index: usize, expired: Expired) {
@@ -185,7 +190,12 @@ impl Thread {
 
     /// Lets every session go; a device that waits for an ack will send again.
     pub(super) fn end(&mut self) {
-        let unacked = self.n_in_flight + self.stalled.len();
+        let n_stalled = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.phase, Phase::Stalled))
+            .count();
+        let unacked = self.n_in_flight + n_stalled;
         if unacked > 0 {
             self.port
                 .counts

@@ -118,6 +118,7 @@ impl Thread {
                 slot.phase = Phase::Stalled;
                 let session = slot.id(index);
                 self.stalled.push_back(session);
+                self.sweep_stalled();
                 let (used, limit) = (self.around.room.used(), self.around.room.limit());
                 facts::say(
                     Fact::QueueFull,
@@ -182,6 +183,18 @@ impl Thread {
 
     fn port_share(&self) -> std::sync::Arc<crate::room::Share> {
         std::sync::Arc::clone(&self.port.share)
+    }
+
+    /// Forgets who does not wait for room any more, once they may outnumber the sessions.
+    fn sweep_stalled(&mut self) {
+        if self.stalled.len() > 2 * self.slots.len() + 64 {
+            let slots = &self.slots;
+            self.stalled.retain(|session| {
+                slots.get(session.slot as usize).is_some_and(|slot| {
+                    slot.serial == session.serial && matches!(slot.phase, Phase::Stalled)
+                })
+            });
+        }
     }
 
     /// There may be room again: the longest waiting goes first.
