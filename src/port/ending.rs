@@ -3,12 +3,14 @@
 //! Closing shuts down writing and throws away what still comes for a moment, so that an ack on its way is not
 //! destroyed by a reset.
 
-use std::net::Shutdown;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::Events;
 
 use super::lock;
 use super::slot::{Got, Phase};
-use super::thread::{Thread, text};
+use super::thread::{STOPPING_WAIT, Thread, slot_of, text};
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
 use crate::mailbox::{CloseReason, SessionId};
@@ -17,11 +19,16 @@ use crate::protocol::teltonika::session::Expired;
 
 /// How long a closed connection's last bytes are thrown away before its descriptor is given up.
 const LINGER_MS: Millis = 1_000;
+/// The same for all connections of a thread that ends, together.
+const END_LINGER_MS: Millis = 500;
 
 impl Thread {
     pub(super) fn time_out(&mut self) {
         let now = clock::now();
+        let mut n = 0;
         while let Some((session, at)) = self.timers.due(now) {
+            n += 1;
+            self.beat_within(n);
             let timeouts = self.timeouts;
             let Some((index, slot)) = self.find(session) else {
                 continue;
@@ -210,13 +217,54 @@ impl Thread {
             );
         }
         let indices: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
-        for index in indices {
+        for (n, &index) in indices.iter().enumerate() {
+            self.beat_within(n);
             if let Some(slot) = self.slots.get_mut(index) {
                 // Acks that receipts on their way allow were written before the writers ended; see the order of stopping.
                 let _ = slot.flush();
-                let _ = slot.stream.shutdown(Shutdown::Write);
             }
-            self.drop_slot(index, "port stopped");
+            self.close(index, "port stopped");
+        }
+        self.linger();
+        for (n, &index) in indices.iter().enumerate() {
+            self.beat_within(n);
+            self.free(index);
+        }
+    }
+
+    /// Throws away what still comes on the closed sessions until every device has closed its side as well, for a moment
+    /// at most: closing a connection with bytes unread would reset it.
+    fn linger(&mut self) {
+        let until = clock::now() + END_LINGER_MS;
+        let mut events = Events::with_capacity(1024);
+        loop {
+            self.life.beat();
+            // At least once, even when time is up already.
+            self.take_turns();
+            let left = until.saturating_sub(clock::now());
+            if self.slots.is_empty() || left == 0 || !self.life.may_finish() {
+                return;
+            }
+            let wait = if self.ready.is_empty() {
+                Duration::from_millis(left).min(STOPPING_WAIT)
+            } else {
+                Duration::ZERO
+            };
+            if self.poll.poll(&mut events, Some(wait)).is_err() {
+                // The next round finds out whether there is time left.
+                continue;
+            }
+            for event in &events {
+                let Some(index) = slot_of(event) else {
+                    continue;
+                };
+                if let Some(slot) = self.slots.get_mut(index) {
+                    slot.readable = true;
+                    slot.read_closed |= event.is_read_closed() || event.is_error();
+                    let session = slot.id(index);
+                    self.ready.push_back(session);
+                }
+            }
         }
     }
 }

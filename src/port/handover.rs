@@ -199,7 +199,10 @@ impl Thread {
 
     /// There may be room again: the longest waiting goes first.
     pub(super) fn retry_stalled(&mut self) {
+        let mut n = 0;
         while let Some(session) = self.stalled.pop_front() {
+            n += 1;
+            self.beat_within(n);
             let Some((index, slot)) = self.find(session) else {
                 continue;
             };
@@ -254,7 +257,8 @@ impl Thread {
             .filter(|(_, slot)| matches!(slot.phase, Phase::InFlight(at) if at == writer))
             .map(|(index, _)| index)
             .collect();
-        for index in waiting {
+        for (n, index) in waiting.into_iter().enumerate() {
+            self.beat_within(n);
             self.close(index, "writer replaced");
         }
     }

@@ -101,7 +101,8 @@ impl Thread {
             .collect();
         // In the order of connecting, so that of one device's logins the newest wins.
         waiting.sort_unstable();
-        for (_, index, imei) in waiting {
+        for (n, (_, index, imei)) in waiting.into_iter().enumerate() {
+            self.beat_within(n);
             self.slots[index].phase = Phase::Open;
             self.identify(index, imei);
             self.turn(index);

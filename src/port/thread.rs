@@ -35,12 +35,14 @@ const FIRST_SLOT: usize = 2;
 pub(super) const READ_BYTES: usize = 16 * 1024;
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 256;
+/// Rounds of a loop over sessions between two beats.
+const ROUNDS_PER_BEAT: usize = 1024;
 /// Messages heard in one turn.
 const MESSAGES_PER_TURN: usize = 16_384;
 /// How long accepting rests when descriptors are used up.
 const ACCEPT_REST_MS: Millis = 100;
 /// How long a stopping thread waits for a receipt before it looks whether it may go on waiting.
-const STOPPING_WAIT: Duration = Duration::from_millis(50);
+pub(super) const STOPPING_WAIT: Duration = Duration::from_millis(50);
 
 /// Serves `port` until `life` says stop.
 ///
@@ -124,10 +126,10 @@ impl Thread {
             }
             self.life.beat();
             for event in &events {
-                match event.token() {
-                    WAKER => {}
-                    LISTENER => self.accepting = true,
-                    Token(token) => self.note_readiness(token - FIRST_SLOT, event),
+                match slot_of(event) {
+                    Some(index) => self.note_readiness(index, event),
+                    None if event.token() == LISTENER => self.accepting = true,
+                    None => {}
                 }
             }
             self.hear();
@@ -193,9 +195,17 @@ impl Thread {
         }
     }
 
+    /// Beats every so many rounds of a loop over sessions; `n` counts the rounds.
+    pub(super) fn beat_within(&self, n: usize) {
+        if n.is_multiple_of(ROUNDS_PER_BEAT) {
+            self.life.beat();
+        }
+    }
+
     fn hear(&mut self) {
         self.inbox.reading();
-        for _ in 0..MESSAGES_PER_TURN {
+        for n in 0..MESSAGES_PER_TURN {
+            self.beat_within(n);
             if self.life.is_retired() {
                 return;
             }
@@ -350,6 +360,11 @@ impl Thread {
         facts::say(Fact::Connected, format_args!("port={label} peer={peer}"));
         self.ready.push_back(id);
     }
+}
+
+/// The slot that an event is about; `None` for the waker and the listening socket.
+pub(super) fn slot_of(event: &Event) -> Option<usize> {
+    event.token().0.checked_sub(FIRST_SLOT)
 }
 
 /// An IMEI for a log line.

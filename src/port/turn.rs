@@ -15,7 +15,8 @@ const TURN_BYTES: usize = 64 * 1024;
 impl Thread {
     pub(super) fn take_turns(&mut self) {
         // Only those that stand there now: who comes back waits for the next round, after the new events.
-        for _ in 0..self.ready.len() {
+        for n in 0..self.ready.len() {
+            self.beat_within(n);
             if self.life.is_retired() {
                 return;
             }
