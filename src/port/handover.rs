@@ -43,17 +43,16 @@ impl Thread {
             }
         }
         slot.early = more_behind;
-        // Only the first packet of a session can repeat what an earlier session sent, and only a byte-identical one
-        // what this session sent. Regrouped records that are there already are noticed by the database's key.
+        // Only the first packet that this process sees of a device can repeat what it does not remember; of the others
+        // only a byte-identical one counts. Regrouped records that are there already are noticed by the database's key.
         let digest = XxHash3_64::oneshot(frame);
         let maybe_resend = match &slot.device {
             Some(device) => {
                 let last = device.swap_last_packet(digest);
-                last == digest || (slot.first_packet && last == 0)
+                last == digest || last == 0
             }
             None => true,
         };
-        slot.first_packet = false;
         self.take(index, n_records, frame, Content::Packet, maybe_resend);
     }
 

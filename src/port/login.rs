@@ -170,8 +170,12 @@ impl Thread {
         } else {
             Ok(())
         };
-        if let Some(before) = before.filter(|before| before.imei != imei) {
-            before.leave(&me);
+        if let Some(before) = before.filter(|before| before.imei != imei)
+            && before.leave(&me)
+        {
+            let (device_id, at_us) = (before.id(), clock::wall_us());
+            let note = Note::LoggedOut { device_id, at_us };
+            self.around.notes.leave(note);
         }
         if let Some(entry) = lock(&self.port.sessions).get_mut(&session.slot) {
             entry.imei = Some(imei);

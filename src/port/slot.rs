@@ -103,8 +103,6 @@ pub(super) struct Slot {
     pub(super) read_closed: bool,
     /// The end was read.
     pub(super) at_end: bool,
-    /// No packet of this session was handed over yet.
-    pub(super) first_packet: bool,
     /// Bytes came while a packet waited for its ack.
     pub(super) early: bool,
     /// The device was already reported for not waiting.
@@ -148,7 +146,6 @@ impl Slot {
             readable: true,
             read_closed: false,
             at_end: false,
-            first_packet: true,
             early: false,
             early_reported: false,
         }

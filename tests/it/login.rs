@@ -244,6 +244,25 @@ fn a_login_that_was_slowed_down_is_held_to_the_idle_time_like_any_other() {
 }
 
 #[test]
+fn a_device_whose_connection_says_it_is_another_is_no_longer_connected() {
+    let (_daemon, mut client, port) = started();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 1));
+    let sql = "SELECT count(*) FROM trackport.device_state s JOIN trackport.device d ON d.id = s.device_id
+               WHERE s.connected AND d.imei = $1";
+    let mut is_connected =
+        |number_of: u64| number(&mut client, sql, &[&imei(number_of).to_string()]) == 1;
+    eventually(secs(5), "the first device is connected", || is_connected(1));
+    device.send(&login(imei(2)));
+    assert_eq!(device.answer(1, ANSWER), Answer::Bytes(vec![1]));
+    device.deliver(&packet(0, 1));
+    eventually(secs(5), "the second device is connected", || {
+        is_connected(2)
+    });
+    eventually(secs(5), "the first one is not", || !is_connected(1));
+}
+
+#[test]
 fn a_range_of_ports_is_served_port_by_port() {
     let (database, mut client) = pg::shared().migrated();
     let first = free_ports(4);
