@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use mio::Events;
 
-use super::lock;
 use super::slot::{Got, Phase};
 use super::thread::{STOPPING_WAIT, Thread, slot_of, text};
 use crate::clock::{self, Millis};
@@ -182,15 +181,7 @@ impl Thread {
 
     pub(super) fn free(&mut self, index: usize) {
         if let Some(slot) = self.slots.try_remove(index) {
-            let session = slot.id(index);
-            let mut sessions = lock(&self.port.sessions);
-            // A retired thread that comes back to life must not forget a session of its successor.
-            if sessions
-                .get(&session.slot)
-                .is_some_and(|entry| entry.serial == session.serial)
-            {
-                sessions.remove(&session.slot);
-            }
+            self.port.forget(slot.id(index));
             // The descriptor closes with its last owner and leaves the readiness wait by that.
         }
     }

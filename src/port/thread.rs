@@ -355,7 +355,7 @@ impl Thread {
             imei: None,
             connected_at_us,
         };
-        lock(&port.sessions).insert(id.slot, entry);
+        port.enter(id.slot, entry);
         port.counts.connections.fetch_add(1, Ordering::Relaxed);
         facts::say(Fact::Connected, format_args!("port={label} peer={peer}"));
         self.ready.push_back(id);
