@@ -55,6 +55,11 @@ impl Room {
         self.ports.store(n_ports.max(1), Ordering::Relaxed);
     }
 
+    /// How many ports share the room.
+    pub fn n_ports(&self) -> usize {
+        self.ports.load(Ordering::Relaxed)
+    }
+
     /// Takes room for a delivery of `bytes`; an empty room takes one of any size. Below half of the limit anybody may; above it only who has less than
     /// an equal share, so that one loud port leaves room for the others.
     pub fn take(self: &Arc<Room>, share: &Arc<Share>, bytes: usize) -> Option<Hold> {
@@ -66,7 +71,7 @@ impl Room {
             share: Arc::clone(share),
             bytes: cost,
         };
-        let fair = self.limit / self.ports.load(Ordering::Relaxed);
+        let fair = self.limit / self.n_ports();
         let fits = before + cost <= self.limit;
         // A port without anything in the room may always have one delivery, as long as there is room at all.
         let is_fair = before + cost <= self.limit / 2 || mine == 0 || mine + cost <= fair;

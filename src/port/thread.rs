@@ -17,7 +17,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::slot::{Phase, Slot};
+use super::slot::{Kept, Phase, Slot};
 use super::timers::Timers;
 use super::{Port, SessionEntry, Surroundings, lock};
 use crate::clock::{self, Millis};
@@ -74,6 +74,8 @@ pub(super) struct Thread {
     pub(super) accepting: bool,
     pub(super) accept_again_at: Millis,
     pub(super) ready: VecDeque<SessionId>,
+    /// The bytes that its sessions keep.
+    pub(super) kept: Arc<Kept>,
     /// Sessions that began to hold bytes, the oldest first; checked when looked at.
     pub(super) holding: VecDeque<SessionId>,
     pub(super) scratch: Vec<u8>,
@@ -96,6 +98,7 @@ impl Thread {
         Ok(Thread {
             // The longest incomplete packet, or what one read left behind a packet, and the next read.
             scratch: vec![0; around.limits.packet + 2 * READ_BYTES],
+            kept: Arc::new(Kept::new(Arc::clone(&around.receive_used))),
             port,
             life,
             around,
@@ -139,6 +142,8 @@ impl Thread {
                 // socket for the successor.
                 self.accept();
                 self.time_out();
+                // Other ports may have used up the budget of which this one keeps most.
+                self.shed();
             }
         }
         Ok(())
@@ -342,7 +347,7 @@ impl Thread {
             peer,
             serial,
             session,
-            &self.around.receive_used,
+            &self.kept,
         ));
         let id = slot.id(index);
         let deadline = slot.session.deadline(&self.timeouts);
