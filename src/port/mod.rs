@@ -250,3 +250,45 @@ impl Port {
             .store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Listen, Protocol};
+
+    #[test]
+    fn a_list_of_sessions_is_cut_short_and_still_counts_them_all() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let imeis =
+            ["350000000000014", "350000000000022"].map(|imei| imei.parse::<Imei>().unwrap());
+        let conf = PortConf {
+            listen: Listen::Address(address),
+            protocol: Protocol::Teltonika,
+            accept: None,
+            allow: Vec::new(),
+            device: None,
+        };
+        let port = Port::new(conf, address, listener);
+        for slot in 0..4 {
+            let entry = SessionEntry {
+                serial: slot,
+                stream: Arc::new(TcpStream::connect(address).unwrap()),
+                peer: address,
+                imei: imeis.get(slot as usize).copied(),
+                connected_at_us: 0,
+            };
+            port.enter(slot, entry);
+        }
+        let (shown, total) = port.sessions(None, 3);
+        assert_eq!((shown.len(), total, port.n_sessions()), (3, 4, 4));
+        let (shown, total) = port.sessions(Some(imeis[1]), 0);
+        assert_eq!((shown.len(), total), (0, 1));
+        // What is gone is not counted, and a slot that was taken again is not given up for its former session.
+        port.forget(SessionId { slot: 1, serial: 1 });
+        port.forget(SessionId { slot: 2, serial: 1 });
+        assert_eq!(port.n_sessions(), 3);
+        assert_eq!(port.shut_down_sessions(), 3);
+        assert_eq!(port.n_sessions(), 0);
+    }
+}
