@@ -55,7 +55,12 @@ impl Room {
         self.ports.store(n_ports.max(1), Ordering::Relaxed);
     }
 
-    /// Takes room for a delivery of `bytes`. Below half of the limit anybody may; above it only who has less than
+    /// How many ports share the room.
+    pub fn n_ports(&self) -> usize {
+        self.ports.load(Ordering::Relaxed)
+    }
+
+    /// Takes room for a delivery of `bytes`; an empty room takes one of any size. Below half of the limit anybody may; above it only who has less than
     /// an equal share, so that one loud port leaves room for the others.
     pub fn take(self: &Arc<Room>, share: &Arc<Share>, bytes: usize) -> Option<Hold> {
         let cost = bytes + DELIVERY_COST;
@@ -66,11 +71,12 @@ impl Room {
             share: Arc::clone(share),
             bytes: cost,
         };
-        let fair = self.limit / self.ports.load(Ordering::Relaxed);
+        let fair = self.limit / self.n_ports();
         let fits = before + cost <= self.limit;
         // A port without anything in the room may always have one delivery, as long as there is room at all.
-        (fits && (before + cost <= self.limit / 2 || mine == 0 || mine + cost <= fair))
-            .then_some(hold)
+        let is_fair = before + cost <= self.limit / 2 || mine == 0 || mine + cost <= fair;
+        // And an empty room takes any delivery: one that is larger than the room must not wait for ever.
+        (before == 0 || (fits && is_fair)).then_some(hold)
     }
 
     /// Asks to be told by [`PortMessage::Room`] when there is room again. Try once more after asking.
@@ -133,6 +139,19 @@ mod tests {
         assert_eq!(others.len(), 25, "a quiet one its equal share");
         drop(held);
         assert!(room.take(&loud, 0).is_some());
+    }
+
+    #[test]
+    fn a_delivery_larger_than_the_room_fits_when_the_room_is_empty() {
+        let room = Room::new(16 * DELIVERY_COST);
+        room.set_ports(4);
+        let share = Arc::new(Share::default());
+        let small = room.take(&share, 1).unwrap();
+        assert!(room.take(&share, 16 * DELIVERY_COST).is_none());
+        drop(small);
+        let large = room.take(&share, 16 * DELIVERY_COST);
+        assert!(large.is_some());
+        assert!(room.take(&share, 1).is_none(), "it has the room to itself");
     }
 
     #[test]

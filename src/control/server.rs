@@ -241,27 +241,29 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
 }
 
 fn sessions(hub: &Hub, imei: Option<&str>, port: Option<&str>, limit: usize) -> Response {
+    let imei: Option<Imei> = match imei.map(str::parse).transpose() {
+        Ok(imei) => imei,
+        Err(error) => {
+            let imei = imei.unwrap_or_default();
+            return Response::Error {
+                text: format!("{imei:?}: {error}"),
+            };
+        }
+    };
     let mut sessions = Vec::new();
     let mut total = 0;
     for bound in hub.ports() {
         if port.is_some_and(|wanted| !is_port(&bound.label, wanted)) {
             continue;
         }
-        for (_, entry) in bound.sessions() {
-            let entry_imei = entry.imei.map(|imei| imei.to_string());
-            if imei.is_some() && entry_imei.as_deref() != imei {
-                continue;
-            }
-            total += 1;
-            if sessions.len() < limit {
-                sessions.push(Session {
-                    port: bound.label.clone(),
-                    peer: entry.peer.to_string(),
-                    imei: entry_imei,
-                    connected_at: clock::text(entry.connected_at_us),
-                });
-            }
-        }
+        let (entries, n_sessions) = bound.sessions(imei, limit - sessions.len());
+        total += n_sessions;
+        sessions.extend(entries.into_iter().map(|entry| Session {
+            port: bound.label.clone(),
+            peer: entry.peer.to_string(),
+            imei: entry.imei.map(|imei| imei.to_string()),
+            connected_at: clock::text(entry.connected_at_us),
+        }));
     }
     Response::Sessions { sessions, total }
 }

@@ -3,12 +3,13 @@
 //! Closing shuts down writing and throws away what still comes for a moment, so that an ack on its way is not
 //! destroyed by a reset.
 
-use std::net::Shutdown;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::lock;
+use mio::Events;
+
 use super::slot::{Got, Phase};
-use super::thread::{Thread, text};
+use super::thread::{STOPPING_WAIT, Thread, slot_of, text};
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
 use crate::mailbox::{CloseReason, SessionId};
@@ -17,11 +18,16 @@ use crate::protocol::teltonika::session::Expired;
 
 /// How long a closed connection's last bytes are thrown away before its descriptor is given up.
 const LINGER_MS: Millis = 1_000;
+/// The same for all connections of a thread that ends, together.
+const END_LINGER_MS: Millis = 500;
 
 impl Thread {
     pub(super) fn time_out(&mut self) {
         let now = clock::now();
+        let mut n = 0;
         while let Some((session, at)) = self.timers.due(now) {
+            n += 1;
+            self.beat_within(n);
             let timeouts = self.timeouts;
             let Some((index, slot)) = self.find(session) else {
                 continue;
@@ -30,31 +36,32 @@ impl Thread {
                 continue;
             }
             slot.planned = Millis::MAX;
-            let next = match slot.phase {
-                Phase::Closing(until) if until <= now => {
-                    self.free(index);
-                    continue;
-                }
-                Phase::Closing(until) => until,
+            match slot.phase {
+                Phase::Closing(until) if until <= now => self.free(index),
                 Phase::Damped(imei, until) if until <= now => {
                     slot.phase = Phase::Open;
                     self.log_in(index, imei);
                     self.turn(index);
-                    continue;
                 }
-                Phase::Damped(_, until) => until,
+                Phase::Closing(_) | Phase::Damped(..) => {}
                 _ => {
                     if let Some(expired) = slot.session.expired(&timeouts, now) {
                         self.expire(index, expired);
-                        continue;
                     }
-                    slot.session.deadline(&timeouts)
                 }
-            };
-            if let Some(slot) = self.slots.get_mut(index) {
+            }
+            // Whoever is still there is looked at again, whatever became of it.
+            if let Some((index, slot)) = self.find(session) {
+                let next = slot.deadline(&timeouts);
+                let slot = &mut self.slots[index];
                 self.timers.plan(session, &mut slot.planned, next);
             }
         }
+        let slots = &self.slots;
+        self.timers.sweep(slots.len(), |session| {
+            let slot = slots.get(session.slot as usize)?;
+            (slot.serial == session.serial).then_some(slot.planned)
+        });
     }
 
     pub(super) fn expire(&mut self, index: usize, expired: Expired) {
@@ -174,22 +181,19 @@ impl Thread {
 
     pub(super) fn free(&mut self, index: usize) {
         if let Some(slot) = self.slots.try_remove(index) {
-            let session = slot.id(index);
-            let mut sessions = lock(&self.port.sessions);
-            // A retired thread that comes back to life must not forget a session of its successor.
-            if sessions
-                .get(&session.slot)
-                .is_some_and(|entry| entry.serial == session.serial)
-            {
-                sessions.remove(&session.slot);
-            }
+            self.port.forget(slot.id(index));
             // The descriptor closes with its last owner and leaves the readiness wait by that.
         }
     }
 
     /// Lets every session go; a device that waits for an ack will send again.
     pub(super) fn end(&mut self) {
-        let unacked = self.n_in_flight + self.stalled.len();
+        let n_stalled = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.phase, Phase::Stalled))
+            .count();
+        let unacked = self.n_in_flight + n_stalled;
         if unacked > 0 {
             self.port
                 .counts
@@ -204,13 +208,54 @@ impl Thread {
             );
         }
         let indices: Vec<usize> = self.slots.iter().map(|(index, _)| index).collect();
-        for index in indices {
+        for (n, &index) in indices.iter().enumerate() {
+            self.beat_within(n);
             if let Some(slot) = self.slots.get_mut(index) {
                 // Acks that receipts on their way allow were written before the writers ended; see the order of stopping.
                 let _ = slot.flush();
-                let _ = slot.stream.shutdown(Shutdown::Write);
             }
-            self.drop_slot(index, "port stopped");
+            self.close(index, "port stopped");
+        }
+        self.linger();
+        for (n, &index) in indices.iter().enumerate() {
+            self.beat_within(n);
+            self.free(index);
+        }
+    }
+
+    /// Throws away what still comes on the closed sessions until every device has closed its side as well, for a moment
+    /// at most: closing a connection with bytes unread would reset it.
+    fn linger(&mut self) {
+        let until = clock::now() + END_LINGER_MS;
+        let mut events = Events::with_capacity(1024);
+        loop {
+            self.life.beat();
+            // At least once, even when time is up already.
+            self.take_turns();
+            let left = until.saturating_sub(clock::now());
+            if self.slots.is_empty() || left == 0 || !self.life.may_finish() {
+                return;
+            }
+            let wait = if self.ready.is_empty() {
+                Duration::from_millis(left).min(STOPPING_WAIT)
+            } else {
+                Duration::ZERO
+            };
+            if self.poll.poll(&mut events, Some(wait)).is_err() {
+                // The next round finds out whether there is time left.
+                continue;
+            }
+            for event in &events {
+                let Some(index) = slot_of(event) else {
+                    continue;
+                };
+                if let Some(slot) = self.slots.get_mut(index) {
+                    slot.readable = true;
+                    slot.read_closed |= event.is_read_closed() || event.is_error();
+                    let session = slot.id(index);
+                    self.ready.push_back(session);
+                }
+            }
         }
     }
 }

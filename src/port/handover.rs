@@ -43,17 +43,16 @@ impl Thread {
             }
         }
         slot.early = more_behind;
-        // Only the first packet of a session can repeat what an earlier session sent, and only a byte-identical one
-        // what this session sent. Regrouped records that are there already are noticed by the database's key.
+        // Only the first packet that this process sees of a device can repeat what it does not remember; of the others
+        // only a byte-identical one counts. Regrouped records that are there already are noticed by the database's key.
         let digest = XxHash3_64::oneshot(frame);
         let maybe_resend = match &slot.device {
             Some(device) => {
                 let last = device.swap_last_packet(digest);
-                last == digest || (slot.first_packet && last == 0)
+                last == digest || last == 0
             }
             None => true,
         };
-        slot.first_packet = false;
         self.take(index, n_records, frame, Content::Packet, maybe_resend);
     }
 
@@ -118,6 +117,7 @@ impl Thread {
                 slot.phase = Phase::Stalled;
                 let session = slot.id(index);
                 self.stalled.push_back(session);
+                self.sweep_stalled();
                 let (used, limit) = (self.around.room.used(), self.around.room.limit());
                 facts::say(
                     Fact::QueueFull,
@@ -184,9 +184,24 @@ impl Thread {
         std::sync::Arc::clone(&self.port.share)
     }
 
+    /// Forgets who does not wait for room any more, once they may outnumber the sessions.
+    fn sweep_stalled(&mut self) {
+        if self.stalled.len() > 2 * self.slots.len() + 64 {
+            let slots = &self.slots;
+            self.stalled.retain(|session| {
+                slots.get(session.slot as usize).is_some_and(|slot| {
+                    slot.serial == session.serial && matches!(slot.phase, Phase::Stalled)
+                })
+            });
+        }
+    }
+
     /// There may be room again: the longest waiting goes first.
     pub(super) fn retry_stalled(&mut self) {
+        let mut n = 0;
         while let Some(session) = self.stalled.pop_front() {
+            n += 1;
+            self.beat_within(n);
             let Some((index, slot)) = self.find(session) else {
                 continue;
             };
@@ -241,7 +256,8 @@ impl Thread {
             .filter(|(_, slot)| matches!(slot.phase, Phase::InFlight(at) if at == writer))
             .map(|(index, _)| index)
             .collect();
-        for index in waiting {
+        for (n, index) in waiting.into_iter().enumerate() {
+            self.beat_within(n);
             self.close(index, "writer replaced");
         }
     }

@@ -101,7 +101,8 @@ impl Thread {
             .collect();
         // In the order of connecting, so that of one device's logins the newest wins.
         waiting.sort_unstable();
-        for (_, index, imei) in waiting {
+        for (n, (_, index, imei)) in waiting.into_iter().enumerate() {
+            self.beat_within(n);
             self.slots[index].phase = Phase::Open;
             self.identify(index, imei);
             self.turn(index);
@@ -169,8 +170,12 @@ impl Thread {
         } else {
             Ok(())
         };
-        if let Some(before) = before.filter(|before| before.imei != imei) {
-            before.leave(&me);
+        if let Some(before) = before.filter(|before| before.imei != imei)
+            && before.leave(&me)
+        {
+            let (device_id, at_us) = (before.id(), clock::wall_us());
+            let note = Note::LoggedOut { device_id, at_us };
+            self.around.notes.leave(note);
         }
         if let Some(entry) = lock(&self.port.sessions).get_mut(&session.slot) {
             entry.imei = Some(imei);

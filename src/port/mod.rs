@@ -72,6 +72,8 @@ pub struct Port {
     next_serial: AtomicU32,
     inbox: Mutex<Option<Arc<Inbox>>>,
     sessions: Mutex<Sessions>,
+    /// How many `sessions` there are; written under its lock.
+    n_sessions: AtomicUsize,
     turn: Mutex<Turn>,
 }
 
@@ -136,6 +138,7 @@ impl Port {
             next_serial: AtomicU32::new(0),
             inbox: Mutex::default(),
             sessions: Mutex::default(),
+            n_sessions: AtomicUsize::new(0),
             turn: Mutex::default(),
         }
     }
@@ -158,7 +161,11 @@ impl Port {
     /// Shuts every session down from outside, for a thread that cannot do it any more, and forgets them.
     /// Returns how many there were.
     pub fn shut_down_sessions(&self) -> usize {
-        let sessions = std::mem::take(&mut *lock(&self.sessions));
+        let sessions = {
+            let mut sessions = lock(&self.sessions);
+            self.n_sessions.store(0, Ordering::Relaxed);
+            std::mem::take(&mut *sessions)
+        };
         for entry in sessions.values() {
             // An error means that it is closed already.
             let _ = entry.stream.shutdown(Shutdown::Both);
@@ -171,25 +178,46 @@ impl Port {
         std::mem::take(&mut *lock(&self.turn))
     }
 
-    /// The open connections.
-    pub fn sessions(&self) -> Vec<(SessionId, SessionEntry)> {
-        lock(&self.sessions)
-            .iter()
-            .map(|(&slot, entry)| {
-                (
-                    SessionId {
-                        slot,
-                        serial: entry.serial,
-                    },
-                    entry.clone(),
-                )
-            })
-            .collect()
+    /// Of the open connections, those of `imei` if it is given: the first `limit` of them, and how many there are.
+    pub fn sessions(&self, imei: Option<Imei>, limit: usize) -> (Vec<SessionEntry>, usize) {
+        let sessions = lock(&self.sessions);
+        let Some(imei) = imei else {
+            // Copied under the lock that the thread needs for every connection: no more than is shown.
+            let shown = sessions.values().take(limit).cloned().collect();
+            return (shown, sessions.len());
+        };
+        let mut shown = Vec::new();
+        let mut total = 0;
+        for entry in sessions.values().filter(|entry| entry.imei == Some(imei)) {
+            total += 1;
+            if shown.len() < limit {
+                shown.push(entry.clone());
+            }
+        }
+        (shown, total)
     }
 
-    /// How many connections are open.
+    /// How many connections are open. Takes no lock.
     pub fn n_sessions(&self) -> usize {
-        lock(&self.sessions).len()
+        self.n_sessions.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self, slot: u32, entry: SessionEntry) {
+        let mut sessions = lock(&self.sessions);
+        sessions.insert(slot, entry);
+        self.n_sessions.store(sessions.len(), Ordering::Relaxed);
+    }
+
+    fn forget(&self, session: SessionId) {
+        let mut sessions = lock(&self.sessions);
+        // A retired thread that comes back to life must not forget a session of its successor.
+        if sessions
+            .get(&session.slot)
+            .is_some_and(|entry| entry.serial == session.serial)
+        {
+            sessions.remove(&session.slot);
+            self.n_sessions.store(sessions.len(), Ordering::Relaxed);
+        }
     }
 
     /// Asks the thread to close one session.
@@ -220,5 +248,47 @@ impl Port {
         self.counts
             .last_ack_us
             .store(u64::try_from(at_us).unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::{Listen, Protocol};
+
+    #[test]
+    fn a_list_of_sessions_is_cut_short_and_still_counts_them_all() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let imeis =
+            ["350000000000014", "350000000000022"].map(|imei| imei.parse::<Imei>().unwrap());
+        let conf = PortConf {
+            listen: Listen::Address(address),
+            protocol: Protocol::Teltonika,
+            accept: None,
+            allow: Vec::new(),
+            device: None,
+        };
+        let port = Port::new(conf, address, listener);
+        for slot in 0..4 {
+            let entry = SessionEntry {
+                serial: slot,
+                stream: Arc::new(TcpStream::connect(address).unwrap()),
+                peer: address,
+                imei: imeis.get(slot as usize).copied(),
+                connected_at_us: 0,
+            };
+            port.enter(slot, entry);
+        }
+        let (shown, total) = port.sessions(None, 3);
+        assert_eq!((shown.len(), total, port.n_sessions()), (3, 4, 4));
+        let (shown, total) = port.sessions(Some(imeis[1]), 0);
+        assert_eq!((shown.len(), total), (0, 1));
+        // What is gone is not counted, and a slot that was taken again is not given up for its former session.
+        port.forget(SessionId { slot: 1, serial: 1 });
+        port.forget(SessionId { slot: 2, serial: 1 });
+        assert_eq!(port.n_sessions(), 3);
+        assert_eq!(port.shut_down_sessions(), 3);
+        assert_eq!(port.n_sessions(), 0);
     }
 }

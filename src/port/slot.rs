@@ -15,7 +15,7 @@ use crate::fleet::Device;
 use crate::imei::Imei;
 use crate::intake::Content;
 use crate::mailbox::SessionId;
-use crate::protocol::teltonika::session::Session;
+use crate::protocol::teltonika::session::{Session, Timeouts};
 
 /// What a connection waits for.
 #[derive(Debug)]
@@ -36,17 +36,46 @@ pub(super) enum Phase {
     Closing(Millis),
 }
 
-/// Bytes that a session keeps, counted against the budget of all ports for as long as they live, so that a thread that
-/// panics gives them back as well.
+/// The bytes that sessions keep: those of all ports, which have one budget, and those of one thread.
+#[derive(Debug)]
+pub(super) struct Kept {
+    all: Arc<AtomicUsize>,
+    mine: AtomicUsize,
+}
+
+impl Kept {
+    /// A thread that keeps nothing yet; `all` counts the bytes of all ports.
+    pub(super) fn new(all: Arc<AtomicUsize>) -> Kept {
+        let mine = AtomicUsize::new(0);
+        Kept { all, mine }
+    }
+
+    /// The bytes of all ports, if they are more than `budget` and this thread is to give some back: one that keeps less
+    /// than an equal share of the budget leaves that to those that keep more.
+    pub(super) fn too_much(&self, budget: usize, n_ports: usize) -> Option<usize> {
+        let all = self.all.load(Ordering::Acquire);
+        let mine = self.mine.load(Ordering::Acquire);
+        (all > budget && mine >= budget / n_ports.max(1)).then_some(all)
+    }
+
+    fn change(&self, before: usize, after: usize) {
+        for count in [&*self.all, &self.mine] {
+            count.fetch_add(after, Ordering::AcqRel);
+            count.fetch_sub(before, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Bytes that a session keeps, counted for as long as they live, so that a thread that panics gives them back as well.
 #[derive(Debug)]
 pub(super) struct Held {
     bytes: Vec<u8>,
-    used: Arc<AtomicUsize>,
+    kept: Arc<Kept>,
 }
 
 impl Held {
-    /// Keeps `rest` in place of what was kept. Returns the bytes of all sessions together.
-    pub(super) fn keep(&mut self, rest: &[u8]) -> usize {
+    /// Keeps `rest` in place of what was kept.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
         let before = self.bytes.capacity();
         if rest.is_empty() {
             // An idle session keeps no buffer.
@@ -55,9 +84,7 @@ impl Held {
             self.bytes.clear();
             self.bytes.extend_from_slice(rest);
         }
-        let after = self.bytes.capacity();
-        self.used.fetch_add(after, Ordering::AcqRel);
-        self.used.fetch_sub(before, Ordering::AcqRel) - before
+        self.kept.change(before, self.bytes.capacity());
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -67,7 +94,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.used.fetch_sub(self.bytes.capacity(), Ordering::AcqRel);
+        self.kept.change(self.bytes.capacity(), 0);
     }
 }
 
@@ -103,8 +130,6 @@ pub(super) struct Slot {
     pub(super) read_closed: bool,
     /// The end was read.
     pub(super) at_end: bool,
-    /// No packet of this session was handed over yet.
-    pub(super) first_packet: bool,
     /// Bytes came while a packet waited for its ack.
     pub(super) early: bool,
     /// The device was already reported for not waiting.
@@ -129,7 +154,7 @@ impl Slot {
         peer: SocketAddr,
         serial: u32,
         session: Session,
-        receive_used: &Arc<AtomicUsize>,
+        kept: &Arc<Kept>,
     ) -> Slot {
         Slot {
             stream,
@@ -140,7 +165,7 @@ impl Slot {
             device: None,
             held: Held {
                 bytes: Vec::new(),
-                used: Arc::clone(receive_used),
+                kept: Arc::clone(kept),
             },
             pending: None,
             outgoing: Vec::new(),
@@ -148,7 +173,6 @@ impl Slot {
             readable: true,
             read_closed: false,
             at_end: false,
-            first_packet: true,
             early: false,
             early_reported: false,
         }
@@ -158,6 +182,14 @@ impl Slot {
         SessionId {
             slot: u32::try_from(index).expect("a port has fewer than 2^32 sessions"),
             serial: self.serial,
+        }
+    }
+
+    /// When it is looked at next, if nothing happens before.
+    pub(super) fn deadline(&self, timeouts: &Timeouts) -> Millis {
+        match self.phase {
+            Phase::Closing(until) | Phase::Damped(_, until) => until,
+            _ => self.session.deadline(timeouts),
         }
     }
 
@@ -227,5 +259,30 @@ impl Slot {
     pub(super) fn shut_down_writing(&self) {
         // An error means that the connection is gone already.
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(kept: &Arc<Kept>) -> Held {
+        let (bytes, kept) = (Vec::new(), Arc::clone(kept));
+        Held { bytes, kept }
+    }
+
+    #[test]
+    fn a_port_that_keeps_little_gives_nothing_back_for_one_that_keeps_much() {
+        let all = Arc::new(AtomicUsize::new(0));
+        let [loud, quiet] = [0, 1].map(|_| Arc::new(Kept::new(Arc::clone(&all))));
+        let (mut much, mut little) = (held(&loud), held(&quiet));
+        much.keep(&[0; 950]);
+        little.keep(&[0; 100]);
+        assert_eq!(quiet.too_much(1000, 2), None);
+        assert_eq!(loud.too_much(1000, 2), Some(1050));
+        much.keep(&[]);
+        assert_eq!(loud.too_much(1000, 2), None);
+        drop(little);
+        assert_eq!(all.load(Ordering::Acquire), 0);
     }
 }

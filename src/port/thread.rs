@@ -17,7 +17,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::slot::{Phase, Slot};
+use super::slot::{Kept, Phase, Slot};
 use super::timers::Timers;
 use super::{Port, SessionEntry, Surroundings, lock};
 use crate::clock::{self, Millis};
@@ -35,10 +35,14 @@ const FIRST_SLOT: usize = 2;
 pub(super) const READ_BYTES: usize = 16 * 1024;
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 256;
+/// Rounds of a loop over sessions between two beats.
+const ROUNDS_PER_BEAT: usize = 1024;
 /// Messages heard in one turn.
 const MESSAGES_PER_TURN: usize = 16_384;
 /// How long accepting rests when descriptors are used up.
 const ACCEPT_REST_MS: Millis = 100;
+/// How long a stopping thread waits for a receipt before it looks whether it may go on waiting.
+pub(super) const STOPPING_WAIT: Duration = Duration::from_millis(50);
 
 /// Serves `port` until `life` says stop.
 ///
@@ -70,6 +74,8 @@ pub(super) struct Thread {
     pub(super) accepting: bool,
     pub(super) accept_again_at: Millis,
     pub(super) ready: VecDeque<SessionId>,
+    /// The bytes that its sessions keep.
+    pub(super) kept: Arc<Kept>,
     /// Sessions that began to hold bytes, the oldest first; checked when looked at.
     pub(super) holding: VecDeque<SessionId>,
     pub(super) scratch: Vec<u8>,
@@ -92,6 +98,7 @@ impl Thread {
         Ok(Thread {
             // The longest incomplete packet, or what one read left behind a packet, and the next read.
             scratch: vec![0; around.limits.packet + 2 * READ_BYTES],
+            kept: Arc::new(Kept::new(Arc::clone(&around.receive_used))),
             port,
             life,
             around,
@@ -122,10 +129,10 @@ impl Thread {
             }
             self.life.beat();
             for event in &events {
-                match event.token() {
-                    WAKER => {}
-                    LISTENER => self.accepting = true,
-                    Token(token) => self.note_readiness(token - FIRST_SLOT, event),
+                match slot_of(event) {
+                    Some(index) => self.note_readiness(index, event),
+                    None if event.token() == LISTENER => self.accepting = true,
+                    None => {}
                 }
             }
             self.hear();
@@ -135,6 +142,8 @@ impl Thread {
                 // socket for the successor.
                 self.accept();
                 self.time_out();
+                // Other ports may have used up the budget of which this one keeps most.
+                self.shed();
             }
         }
         Ok(())
@@ -142,7 +151,14 @@ impl Thread {
 
     /// How long the readiness wait may last.
     fn wait(&self) -> Duration {
-        if !self.ready.is_empty() || !self.messages.is_empty() {
+        if !self.messages.is_empty() {
+            return Duration::ZERO;
+        }
+        if self.life.is_stopping() {
+            // Only receipts are served any more: what is ready, due or to be accepted must not keep the thread awake.
+            return self.life.patience().min(STOPPING_WAIT);
+        }
+        if !self.ready.is_empty() {
             return Duration::ZERO;
         }
         let now = clock::now();
@@ -175,16 +191,26 @@ impl Thread {
                 }
                 _ => {}
             }
-            self.ready.push_back(session);
+            if !self.life.is_stopping() {
+                self.ready.push_back(session);
+            }
         }
         if event.is_writable() && slot.has_outgoing() && slot.flush().is_err() {
             self.drop_slot(index, "answer not sent");
         }
     }
 
+    /// Beats every so many rounds of a loop over sessions; `n` counts the rounds.
+    pub(super) fn beat_within(&self, n: usize) {
+        if n.is_multiple_of(ROUNDS_PER_BEAT) {
+            self.life.beat();
+        }
+    }
+
     fn hear(&mut self) {
         self.inbox.reading();
-        for _ in 0..MESSAGES_PER_TURN {
+        for n in 0..MESSAGES_PER_TURN {
+            self.beat_within(n);
             if self.life.is_retired() {
                 return;
             }
@@ -321,7 +347,7 @@ impl Thread {
             peer,
             serial,
             session,
-            &self.around.receive_used,
+            &self.kept,
         ));
         let id = slot.id(index);
         let deadline = slot.session.deadline(&self.timeouts);
@@ -334,11 +360,16 @@ impl Thread {
             imei: None,
             connected_at_us,
         };
-        lock(&port.sessions).insert(id.slot, entry);
+        port.enter(id.slot, entry);
         port.counts.connections.fetch_add(1, Ordering::Relaxed);
         facts::say(Fact::Connected, format_args!("port={label} peer={peer}"));
         self.ready.push_back(id);
     }
+}
+
+/// The slot that an event is about; `None` for the waker and the listening socket.
+pub(super) fn slot_of(event: &Event) -> Option<usize> {
+    event.token().0.checked_sub(FIRST_SLOT)
 }
 
 /// An IMEI for a log line.

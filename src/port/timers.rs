@@ -1,13 +1,17 @@
 //! When which session has to be looked at next: a heap of deadlines that are checked when they come up.
 //!
-//! A session has at most two entries in it, whatever it sends: a deadline that moves later is noticed when the earlier
-//! one comes up. So nothing is scanned, and a quiet session costs one entry.
+//! A deadline that moves later is noticed when the earlier one comes up, so a session that sends costs no new entry. What
+//! a session that is gone, or a deadline that moved earlier, leaves behind is swept out when the heap has grown to twice
+//! the number of sessions: its size follows the sessions that are there, and sweeping costs each entry a constant.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::clock::Millis;
 use crate::mailbox::SessionId;
+
+/// Entries too few to be worth a sweep.
+const SWEPT_FROM: usize = 64;
 
 /// The deadlines of one port's sessions.
 #[derive(Debug, Default)]
@@ -34,6 +38,20 @@ impl Timers {
         Some((SessionId { slot, serial }, at))
     }
 
+    /// Forgets the entries that nobody waits for any more, once they may outnumber the `n_sessions` there are; `planned`
+    /// says when a session is looked at, `None` when it is gone.
+    pub(super) fn sweep(
+        &mut self,
+        n_sessions: usize,
+        planned: impl Fn(SessionId) -> Option<Millis>,
+    ) {
+        if self.heap.len() > 2 * n_sessions + SWEPT_FROM {
+            self.heap.retain(|&Reverse((at, slot, serial))| {
+                planned(SessionId { slot, serial }) == Some(at)
+            });
+        }
+    }
+
     /// When the next entry comes up.
     pub(super) fn next(&self) -> Option<Millis> {
         self.heap.peek().map(|&Reverse((at, _, _))| at)
@@ -56,6 +74,22 @@ mod tests {
         assert_eq!(timers.heap.len(), 1);
         assert_eq!(timers.due(99), None);
         assert_eq!(timers.due(100), Some((SESSION, 100)));
+    }
+
+    #[test]
+    fn sessions_that_are_gone_and_deadlines_that_moved_leave_nothing_behind() {
+        let mut timers = Timers::default();
+        let (mut stays, mut at_most) = (Millis::MAX, 0);
+        timers.plan(SESSION, &mut stays, 50_000);
+        for serial in 2..10_000 {
+            let session = SessionId { slot: 2, serial };
+            timers.plan(session, &mut { Millis::MAX }, 100_000);
+            timers.plan(SESSION, &mut stays, 50_000 - Millis::from(serial));
+            timers.sweep(2, |session| (session == SESSION).then_some(stays));
+            at_most = at_most.max(timers.heap.len());
+        }
+        assert!(at_most <= 2 * 2 + SWEPT_FROM, "{at_most} entries");
+        assert_eq!(timers.due(50_000), Some((SESSION, stays)));
     }
 
     #[test]

@@ -11,11 +11,14 @@ use crate::protocol::teltonika::session::{LOGIN_REFUSED, Output};
 
 /// Bytes that one session may have read in one turn.
 const TURN_BYTES: usize = 64 * 1024;
+/// Sessions that hold bytes, looked at in search of one that can be closed.
+const HOLDERS_LOOKED_AT: usize = 256;
 
 impl Thread {
     pub(super) fn take_turns(&mut self) {
         // Only those that stand there now: who comes back waits for the next round, after the new events.
-        for _ in 0..self.ready.len() {
+        for n in 0..self.ready.len() {
+            self.beat_within(n);
             if self.life.is_retired() {
                 return;
             }
@@ -172,15 +175,15 @@ impl Thread {
             return;
         };
         let began = slot.held.bytes().is_empty() && !rest.is_empty();
-        let total = slot.held.keep(rest);
+        slot.held.keep(rest);
         let session = slot.id(index);
         let deadline = slot.session.deadline(&self.timeouts);
         self.timers.plan(session, &mut slot.planned, deadline);
         if began {
             self.holding.push_back(session);
         }
-        if !rest.is_empty() && total > self.around.limits.receive {
-            self.shed(total);
+        if !rest.is_empty() {
+            self.shed();
         }
         // Sessions that hold nothing any more leave the queue when it has grown twice as long as the table.
         if self.holding.len() > 2 * self.slots.len() + 64 {
@@ -193,13 +196,26 @@ impl Thread {
         }
     }
 
-    /// Closes the session that has held an incomplete packet longest.
-    pub(super) fn shed(&mut self, total: usize) {
-        while let Some(session) = self.holding.pop_front() {
+    /// Closes the session that has held an incomplete packet longest, if the budget of all ports is used up and this one
+    /// has its share in that.
+    pub(super) fn shed(&mut self) {
+        let (limit, n_ports) = (self.around.limits.receive, self.around.room.n_ports());
+        let Some(total) = self.kept.too_much(limit, n_ports) else {
+            return;
+        };
+        for _ in 0..self.holding.len().min(HOLDERS_LOOKED_AT) {
+            let Some(session) = self.holding.pop_front() else {
+                return;
+            };
             let Some((index, slot)) = self.find(session) else {
                 continue;
             };
-            if slot.held.bytes().is_empty() || !matches!(slot.phase, Phase::Open) {
+            if slot.held.bytes().is_empty() {
+                continue;
+            }
+            if !matches!(slot.phase, Phase::Open) {
+                // It waits for an answer, after which it may turn out to hold an incomplete packet.
+                self.holding.push_back(session);
                 continue;
             }
             let (peer, imei) = (slot.peer, text(slot.imei()));

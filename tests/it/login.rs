@@ -221,6 +221,48 @@ fn two_connections_that_push_each_other_out_are_slowed_down() {
 }
 
 #[test]
+fn a_login_that_was_slowed_down_is_held_to_the_idle_time_like_any_other() {
+    let (database, _client) = pg::shared().migrated();
+    let port = free_port();
+    let daemon = Setup::new(&database.url)
+        .port(port)
+        .timeout("idle", "7 s")
+        .start();
+    let mut logins = Vec::new();
+    let mut damped = loop {
+        let mut device = Device::connect(port);
+        device.send(&login(imei(1)));
+        if device.answer(1, secs(2)) != Answer::Bytes(vec![1]) {
+            break device;
+        }
+        logins.push(device);
+    };
+    daemon.wait_log(secs(1), &["take-overs damped", &imei(1).to_string()]);
+    assert_eq!(damped.answer(1, ANSWER), Answer::Bytes(vec![1]));
+    damped.expect_closed(secs(12));
+    daemon.wait_log(secs(1), &["idle time-out", &damped.address()]);
+}
+
+#[test]
+fn a_device_whose_connection_says_it_is_another_is_no_longer_connected() {
+    let (_daemon, mut client, port) = started();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 1));
+    let sql = "SELECT count(*) FROM trackport.device_state s JOIN trackport.device d ON d.id = s.device_id
+               WHERE s.connected AND d.imei = $1";
+    let mut is_connected =
+        |number_of: u64| number(&mut client, sql, &[&imei(number_of).to_string()]) == 1;
+    eventually(secs(5), "the first device is connected", || is_connected(1));
+    device.send(&login(imei(2)));
+    assert_eq!(device.answer(1, ANSWER), Answer::Bytes(vec![1]));
+    device.deliver(&packet(0, 1));
+    eventually(secs(5), "the second device is connected", || {
+        is_connected(2)
+    });
+    eventually(secs(5), "the first one is not", || !is_connected(1));
+}
+
+#[test]
 fn a_range_of_ports_is_served_port_by_port() {
     let (database, mut client) = pg::shared().migrated();
     let first = free_ports(4);

@@ -337,6 +337,29 @@ fn an_idle_server_costs_no_processor_time() {
 }
 
 #[test]
+fn a_port_that_stops_waits_for_its_receipts_without_spinning() {
+    let (database, mut client) = pg::shared().migrated();
+    let port = free_port();
+    let daemon = Setup::new(&database.url).port(port).start();
+    let mut device = Device::login(port, imei(1));
+    let mut other = Device::login(port, imei(2));
+    while_locked(&mut client, "trackport.record IN EXCLUSIVE MODE", || {
+        device.send(&packet(0, 1));
+        device.expect_silence(ms(300));
+        daemon.signal("TERM");
+        daemon.wait_log(secs(3), &["stopping within"]);
+        // What nobody reads any more, and who nobody lets in any more.
+        other.send(&[0xFF; 8]);
+        let _waiting = Device::try_connect(port);
+        let before = cpu_ms(daemon.pid());
+        std::thread::sleep(secs(1));
+        let used = cpu_ms(daemon.pid()) - before;
+        assert!(used <= 300, "{used} ms of a second spent waiting");
+    });
+    assert_eq!(device.ack(ANSWER), Some(1));
+}
+
+#[test]
 fn everything_at_once_loses_and_doubles_nothing() {
     let (database, mut client) = pg::shared().migrated();
     let port = free_port();

@@ -116,6 +116,31 @@ fn hup_restarts_a_changed_port_on_its_socket_and_names_what_waits_for_a_restart(
 }
 
 #[test]
+fn a_stop_resets_no_connection_whose_ack_may_still_be_on_its_way() {
+    let (database, mut client) = pg::shared().migrated();
+    let port = free_port();
+    let mut daemon = Setup::new(&database.url).port(port).start();
+    let mut device = Device::login(port, imei(1));
+    let mut transaction = client.transaction().unwrap();
+    transaction
+        .batch_execute("LOCK TABLE trackport.record IN EXCLUSIVE MODE")
+        .unwrap();
+    device.send(&packet(0, 1));
+    device.expect_silence(ms(300));
+    daemon.signal("TERM");
+    daemon.wait_log(secs(3), &["stopping within"]);
+    // Pings that the stopping thread has not read when the ack goes out.
+    device.send(&[0xFF; 8]);
+    transaction.commit().unwrap();
+    assert_eq!(device.ack(ANSWER), Some(1));
+    // A device that does not close its side delays the stop by a moment at most.
+    assert!(daemon.wait_end(secs(3)).success());
+    assert_eq!(device.error(), None);
+    device.expect_closed(ANSWER);
+    assert_eq!(all_records(&mut client), 1);
+}
+
+#[test]
 fn hup_with_a_bad_conf_changes_nothing_and_says_why() {
     let (database, _client) = pg::shared().migrated();
     let (port, new) = (free_port(), free_port());

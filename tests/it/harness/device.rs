@@ -92,6 +92,15 @@ impl Device {
             .expect("a connection that is open");
     }
 
+    /// What went wrong with the connection since the last call: a reset shows here even behind an orderly end.
+    pub fn error(&self) -> Option<ErrorKind> {
+        let error = self
+            .stream
+            .take_error()
+            .expect("a socket that can be asked");
+        error.map(|error| error.kind())
+    }
+
     /// Waits for `n_bytes` bytes.
     pub fn answer(&mut self, n_bytes: usize, within: Duration) -> Answer {
         let until = Instant::now() + within;
