@@ -21,6 +21,8 @@ mod schema;
 mod ingest;
 // Who may speak.
 mod login;
+// The device list is changed by hand or restored.
+mod directory;
 // Packets that cannot be read or stored.
 mod refused;
 // Whatever else speaks to a tracker port.
