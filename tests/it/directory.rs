@@ -1,11 +1,11 @@
-//! What must hold when somebody changes the device list by hand or restores it: the memory follows, and nothing is stored
-//! under a name that is not the device's any more.
+//! What must hold when people work in the database beside the server: the memory follows a device list that is changed by
+//! hand or restored, and who reads for long holds up no record.
 
 use trackport::protocol::teltonika::encode::login;
 
 use crate::harness::daemon::{Setup, started_known};
 use crate::harness::device::{ANSWER, Device, packet};
-use crate::harness::rows::{add, records, set_state};
+use crate::harness::rows::{add, number, records, set_state};
 use crate::harness::{eventually, free_port, imei, postgres as pg, secs};
 
 #[test]
@@ -77,4 +77,32 @@ fn a_pending_device_on_its_pinned_port_is_not_disturbed_by_changes() {
         .unwrap();
     device.expect_silence(secs(2));
     device.deliver(&packet(0, 1));
+}
+
+#[test]
+fn a_long_report_at_start_holds_up_partitions_and_nothing_else() {
+    let (database, mut client) = pg::shared().migrated();
+    let mut reporter = database.connect();
+    let mut report = reporter.transaction().unwrap();
+    report
+        .query("SELECT count(*) FROM trackport.record", &[])
+        .unwrap();
+    let port = free_port();
+    let daemon = Setup::new(&database.url).port(port).start();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 3));
+    let latest = "SELECT count(*) FROM trackport.latest";
+    eventually(secs(10), "latest is written", || {
+        number(&mut client, latest, &[]) == 1
+    });
+    daemon.wait_log(secs(10), &["work=partitions", "lock timeout"]);
+    let partitions =
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'trackport.record'::regclass";
+    assert_eq!(number(&mut client, partitions, &[]), 1, "the default one");
+    report.commit().unwrap();
+    eventually(secs(30), "the partitions are made", || {
+        number(&mut client, partitions, &[]) == 7
+    });
+    assert_eq!(records(&mut client, imei(1)), 3);
+    device.deliver(&packet(3, 1));
 }

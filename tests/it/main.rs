@@ -21,7 +21,7 @@ mod schema;
 mod ingest;
 // Who may speak.
 mod login;
-// The device list is changed by hand or restored.
+// People work in the database beside the server.
 mod directory;
 // Packets that cannot be read or stored.
 mod refused;
