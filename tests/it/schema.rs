@@ -68,7 +68,7 @@ fn count(client: &mut Client, table: &str) -> i64 {
 fn reading(client: &mut Client, id: i32) -> (Option<String>, Option<String>, Option<String>) {
     let row = client
         .query_one(
-            "SELECT name, trim_scale(value)::text, error FROM reading WHERE avl_id = $1",
+            "SELECT name, value::text, error FROM reading WHERE avl_id = $1",
             &[&id],
         )
         .unwrap();
