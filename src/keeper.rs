@@ -26,7 +26,7 @@ use crate::store::connect::connect;
 use crate::store::directory::{DeviceContact, disconnect_all, store_contacts};
 use crate::store::error::{ErrorClass, StoreError};
 use crate::store::journal::{PortEvent, add_port_events, drop_old_port_events};
-use crate::store::latest::{LatestRow, repair_latest, update_latest};
+use crate::store::latest::{Newest, repair_latest, update_latest};
 use crate::store::migrate::{Step, migrate_reporting};
 use crate::store::partition::{Expired, drop_expired, ensure_partitions};
 use crate::store::quarantine::{self, QuarantineEntry};
@@ -134,7 +134,7 @@ struct Due {
 /// Notes that are not written yet.
 #[derive(Default)]
 struct Pile {
-    latest: Vec<LatestRow>,
+    latest: Newest,
     /// Devices with a session.
     online: HashSet<i32>,
     contacts: HashMap<i32, DeviceContact>,
@@ -156,13 +156,13 @@ impl Keeper<'_> {
             .life
             .patience()
             .min(Duration::from_millis(FLUSH_EVERY_MS / 2));
-        let mut next = self.around.notes.recv_timeout(wait).ok();
-        while let Some(note) = next {
+        if let Ok(note) = self.around.notes.recv_timeout(wait) {
             self.pile.add(note);
-            if self.pile.latest.len() > EVENTS_MAX {
-                return;
-            }
-            next = self.around.notes.try_recv().ok();
+        }
+        // No more than were there: whoever leaves notes without end shall not keep the others from being written.
+        let n_more = self.around.notes.len();
+        for note in self.around.notes.try_iter().take(n_more) {
+            self.pile.add(note);
         }
     }
 
@@ -346,12 +346,13 @@ impl Pile {
                 let contact = self.contact(device_id);
                 contact.sends_before_ack_at = Some(clock::system_time(at_us));
             }
-            Note::Latest(rows) => {
-                for row in &rows {
-                    let contact = self.contact(row.device_id);
-                    contact.last_contact_at = contact.last_contact_at.max(Some(row.received_at));
+            Note::Latest(latest) => {
+                let newest = latest.take();
+                for (device_id, received_at) in newest.heard() {
+                    let contact = self.contact(device_id);
+                    contact.last_contact_at = contact.last_contact_at.max(Some(received_at));
                 }
-                self.latest.extend(rows);
+                self.latest.append(newest);
             }
             Note::PortEvent {
                 at_us,
@@ -415,7 +416,7 @@ impl Pile {
     fn flush(&mut self, client: &mut Client) -> Result<(), StoreError> {
         if !self.latest.is_empty() {
             update_latest(client, &self.latest)?;
-            self.latest.clear();
+            self.latest = Newest::default();
         }
         if !self.contacts.is_empty() {
             let contacts: Vec<DeviceContact> = self.contacts.values().cloned().collect();

@@ -630,6 +630,10 @@ fn latest(client: &mut Client, device_id: i32) -> Option<(i64, Option<i64>)> {
         .map(|row| (row.get(0), row.get(1)))
 }
 
+fn update(client: &mut Client, rows: &[LatestRow]) -> u64 {
+    update_latest(client, &rows.iter().cloned().collect()).unwrap()
+}
+
 #[test]
 fn latest_never_goes_back_and_keeps_the_newest_fix() {
     let (_database, mut client) = shared().migrated();
@@ -641,24 +645,17 @@ fn latest_never_goes_back_and_keeps_the_newest_fix() {
         latest_row(1, at(20), 5),
         latest_row(1, at(10), 5),
     ];
-    assert_eq!(update_latest(&mut client, &rows).unwrap(), 2);
+    assert_eq!(update(&mut client, &rows), 2);
     assert_eq!(latest(&mut client, 1), Some((-970, Some(-980))));
     assert_eq!(latest(&mut client, 2), Some((-990, Some(-990))));
-    assert_eq!(
-        update_latest(&mut client, &rows).unwrap(),
-        0,
-        "nothing newer"
-    );
+    assert_eq!(update(&mut client, &rows), 0, "nothing newer");
     // An older record with a newer fix moves the fix alone.
-    assert_eq!(
-        update_latest(&mut client, &[latest_row(1, at(25), 4)]).unwrap(),
-        1
-    );
+    assert_eq!(update(&mut client, &[latest_row(1, at(25), 4)]), 1);
     assert_eq!(latest(&mut client, 1), Some((-970, Some(-975))));
     let mut typed = latest_row(1, at(40), 0);
     typed.typed.ignition = Some(true);
     typed.typed.temperature[1] = Some(-5.5);
-    update_latest(&mut client, &[typed]).unwrap();
+    update(&mut client, &[typed]);
     assert_eq!(latest(&mut client, 1), Some((-960, Some(-975))));
     let row = client
         .query_one(
@@ -680,15 +677,9 @@ fn latest_never_goes_back_and_keeps_the_newest_fix() {
 fn a_clock_far_ahead_never_becomes_latest() {
     let (_database, mut client) = shared().migrated();
     let far = noon() + Duration::from_secs(3601);
-    assert_eq!(
-        update_latest(&mut client, &[latest_row(1, far, 5)]).unwrap(),
-        0
-    );
+    assert_eq!(update(&mut client, &[latest_row(1, far, 5)]), 0);
     let near = noon() + Duration::from_secs(3600);
-    assert_eq!(
-        update_latest(&mut client, &[latest_row(1, near, 5)]).unwrap(),
-        1
-    );
+    assert_eq!(update(&mut client, &[latest_row(1, near, 5)]), 1);
 }
 
 #[test]
