@@ -174,22 +174,24 @@ impl Keeper<'_> {
             None => self.begin()?,
         };
         let wall = clock::system_time(clock::wall_us());
-        if now >= self.due.flush || is_last {
-            self.due.flush = now + FLUSH_EVERY_MS;
-            self.pile.flush(&mut client)?;
-        }
-        if let Some(after) = self.due.repair_after {
-            self.life.beat();
-            self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
-        }
         if now >= self.partitions.due && !is_last {
             let done = self.make_partitions(&mut client, wall);
             self.partitions.plan(done, &client)?;
+        }
+        if now >= self.due.flush || is_last {
+            self.life.beat();
+            self.due.flush = now + FLUSH_EVERY_MS;
+            self.pile.flush(&mut client)?;
         }
         if now >= self.retention.due && !is_last {
             self.life.beat();
             let done = self.retain(&mut client, wall);
             self.retention.plan(done, &client)?;
+        }
+        // Last, because it is the one piece of work that nobody misses for a while.
+        if let Some(after) = self.due.repair_after.filter(|_| !is_last) {
+            self.life.beat();
+            self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
         }
         self.client = Some(client);
         Ok(())
