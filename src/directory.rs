@@ -15,12 +15,11 @@ use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
 use crate::conf::{Database, Timeouts};
 use crate::facts::{self, Fact, Reminder};
-use crate::fleet::Device;
 use crate::hub::Hub;
 use crate::imei::Imei;
 use crate::intake::DirectoryMessage;
 use crate::life::Life;
-use crate::mailbox::{CloseReason, PortMessage, SessionRef};
+use crate::mailbox::{PortMessage, SessionRef};
 use crate::store::connect::connect;
 use crate::store::device::DeviceState;
 use crate::store::directory::{self as table, DEVICE_CHANNEL, KnownDevice};
@@ -38,6 +37,11 @@ const ATTEMPTS_EVERY_MS: Millis = 1_000;
 /// Refused (IMEI, port) pairs between two writes.
 const ATTEMPTS_MAX: usize = 10_000;
 const HOUR_MS: Millis = 3_600_000;
+/// Devices taken over between two beats.
+const DEVICES_PER_BEAT: usize = 1_000;
+/// For so long after loading the ports are told again and again that the list is there.
+const TELL_FOR_MS: Millis = 15_000;
+const TELL_EVERY_MS: Millis = 1_000;
 
 /// What the directory thread needs.
 #[derive(Clone)]
@@ -64,6 +68,8 @@ pub fn run(life: &Life, around: &Surroundings) {
         client: None,
         version: 0,
         reread_at: 0,
+        tell_at: 0,
+        tell_until: 0,
         registrations: VecDeque::new(),
         attempts: HashMap::new(),
         attempts_at: 0,
@@ -103,6 +109,8 @@ struct Directory<'a> {
     /// The newest change that is in memory.
     version: i64,
     reread_at: Millis,
+    tell_at: Millis,
+    tell_until: Millis,
     /// In the order of the questions: who asked first is let in first, so that of one device's logins the newest wins.
     registrations: VecDeque<(Imei, bool, SessionRef)>,
     attempts: HashMap<(Imei, String), LoginAttempt>,
@@ -184,6 +192,7 @@ impl Directory<'_> {
             let changed = table::changed_since(&mut client, self.version)?;
             self.take_over(&changed);
         }
+        self.tell_loaded(now);
         self.register(&mut client)?;
         if now >= self.attempts_at && !self.attempts.is_empty() {
             self.attempts_at = now + ATTEMPTS_EVERY_MS;
@@ -204,6 +213,8 @@ impl Directory<'_> {
         let devices = table::load_all(&mut client)?;
         self.version = 0;
         self.take_over(&devices);
+        // A restored database has forgotten the devices that came after its backup.
+        around.hub.fleet.keep_only(&devices);
         if !around.hub.fleet.is_loaded() {
             facts::say(
                 Fact::DirectoryLoaded,
@@ -212,17 +223,26 @@ impl Directory<'_> {
             around.hub.fleet.set_loaded();
         }
         // Also those that asked while the connection was away.
-        around.hub.tell_ports(|| PortMessage::DirectoryLoaded);
+        self.tell_until = clock::now() + TELL_FOR_MS;
+        self.tell_at = 0;
         Ok(client)
     }
 
     fn take_over(&mut self, devices: &[KnownDevice]) {
-        for known in devices {
-            self.version = self.version.max(known.version);
-            let device = self.around.hub.fleet.put(known);
-            if known.state != DeviceState::Accepted {
-                close_session(&device);
+        for some in devices.chunks(DEVICES_PER_BEAT) {
+            self.life.beat();
+            for known in some {
+                self.version = self.version.max(known.version);
+                self.around.hub.fleet.put(known);
             }
+        }
+    }
+
+    /// Says that the list is there; more than once, because a port that is being started is not on the list of ports yet.
+    fn tell_loaded(&mut self, now: Millis) {
+        if now >= self.tell_at && now <= self.tell_until {
+            self.tell_at = now + TELL_EVERY_MS;
+            self.around.hub.tell_ports(|| PortMessage::DirectoryLoaded);
         }
     }
 
@@ -280,11 +300,5 @@ impl Directory<'_> {
             return false;
         }
         true
-    }
-}
-
-fn close_session(device: &Arc<Device>) {
-    if let Some(session) = device.session() {
-        session.close(CloseReason::Refused);
     }
 }

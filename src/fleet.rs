@@ -2,14 +2,17 @@
 //!
 //! Ports look up here and never wait: the map is cut into shards whose locks are held for one look-up or
 //! one insertion. The directory thread fills it from the database; this file speaks no SQL.
+//!
+//! Invariants: one IMEI per device id and one device id per IMEI, for as long as an entry is in the map. An entry that leaves
+//! the map is in state `Removed` and without a session, and so it stays: a session that begins on it is closed.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::Millis;
 use crate::imei::Imei;
-use crate::mailbox::SessionRef;
+use crate::mailbox::{CloseReason, SessionRef};
 use crate::store::device::DeviceState;
 use crate::store::directory::KnownDevice;
 use crate::store::typed::TypedColumns;
@@ -41,7 +44,7 @@ struct OnLine {
 pub struct Device {
     /// Its IMEI.
     pub imei: Imei,
-    id: AtomicI32,
+    id: i32,
     state: AtomicU8,
     last_packet: AtomicU64,
     kept_out_until: AtomicU64,
@@ -51,9 +54,9 @@ pub struct Device {
 }
 
 impl Device {
-    /// `device.id`.
+    /// `device.id`, which never changes: where the IMEI gets another one, it gets another entry.
     pub fn id(&self) -> i32 {
-        self.id.load(Ordering::Relaxed)
+        self.id
     }
 
     /// Whether it may log in.
@@ -96,8 +99,14 @@ impl Device {
     }
 
     /// Makes `session` the device's session: the newest login wins, unless two alternate.
+    ///
+    /// Where the device was shut out since it was looked up, the session is told at once to close.
     pub fn take_over(&self, session: &SessionRef, now: Millis) -> TakeOver {
         let mut on_line = self.on_line.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whoever shuts the device out changes the state first and looks for a session then.
+        if matches!(self.state(), DeviceState::Refused | DeviceState::Removed) {
+            session.close(CloseReason::Refused);
+        }
         if on_line.session.is_none() {
             on_line.session = Some(session.clone());
             return TakeOver::None;
@@ -128,6 +137,20 @@ impl Device {
         is_mine
     }
 
+    /// The device's session is over, whichever it is, because the port it was on is dead and nobody there will say so;
+    /// false when there was none.
+    ///
+    /// Only for a device whose session was seen on that port: one that logged in elsewhere meanwhile would be off the list
+    /// until its next login, though it goes on storing.
+    pub fn leave_any(&self) -> bool {
+        self.on_line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .session
+            .take()
+            .is_some()
+    }
+
     /// The session it has.
     pub fn session(&self) -> Option<SessionRef> {
         self.on_line
@@ -135,6 +158,21 @@ impl Device {
             .unwrap_or_else(PoisonError::into_inner)
             .session
             .clone()
+    }
+
+    /// Takes over `state`, and closes the session that must not go on in it.
+    fn set_state(&self, state: DeviceState) {
+        let before = self.state();
+        self.state.store(state as u8, Ordering::Relaxed);
+        let is_shut_out = match state {
+            DeviceState::Accepted => false,
+            // A pinned device may speak while it is pending, so only the change ends its session.
+            DeviceState::Pending => before == DeviceState::Accepted,
+            DeviceState::Refused | DeviceState::Removed => true,
+        };
+        if is_shut_out && let Some(session) = self.session() {
+            session.close(CloseReason::Refused);
+        }
     }
 }
 
@@ -145,6 +183,8 @@ const SHARDS: usize = 32;
 #[derive(Default)]
 pub struct Fleet {
     shards: [RwLock<HashMap<Imei, Arc<Device>>>; SHARDS],
+    /// The IMEI of each device id; touched by whoever changes the map, never by a look-up.
+    by_id: Mutex<HashMap<i32, Imei>>,
     loaded: AtomicBool,
 }
 
@@ -164,16 +204,30 @@ impl Fleet {
     }
 
     /// Takes over what the database says of a device and returns it.
+    ///
+    /// An id or an IMEI that changed hands makes a new entry: the old one is dropped and its session closed, as is a session
+    /// of a device that may not speak any more.
     pub fn put(&self, known: &KnownDevice) -> Arc<Device> {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let elsewhere = by_id
+            .insert(known.id, known.imei)
+            .filter(|&before| before != known.imei)
+            .and_then(|before| self.take_out(before, |device| device.id == known.id));
+        let replaced = self.take_out(known.imei, |device| device.id != known.id);
+        if let Some(before) = &replaced
+            && by_id.get(&before.id) == Some(&known.imei)
+        {
+            by_id.remove(&before.id);
+        }
         let typed = TypedColumns::for_model(known.model.as_deref());
         let mut shard = self
             .shard(known.imei)
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let device = shard.entry(known.imei).or_insert_with(|| {
+        let device = Arc::clone(shard.entry(known.imei).or_insert_with(|| {
             Arc::new(Device {
                 imei: known.imei,
-                id: AtomicI32::new(known.id),
+                id: known.id,
                 state: AtomicU8::new(known.state as u8),
                 last_packet: AtomicU64::new(0),
                 kept_out_until: AtomicU64::new(0),
@@ -181,11 +235,42 @@ impl Fleet {
                 typed: RwLock::new(Arc::clone(&typed)),
                 on_line: Mutex::default(),
             })
-        });
-        device.id.store(known.id, Ordering::Relaxed);
-        device.state.store(known.state as u8, Ordering::Relaxed);
+        }));
+        drop(shard);
+        device.set_state(known.state);
         *device.typed.write().unwrap_or_else(PoisonError::into_inner) = typed;
-        Arc::clone(device)
+        // Last, so that whoever is closed and comes again finds what is true now.
+        for before in elsewhere.iter().chain(&replaced) {
+            before.set_state(DeviceState::Removed);
+        }
+        device
+    }
+
+    /// Drops every device that is not in `known`, the whole list, and returns how many those were.
+    pub fn keep_only(&self, known: &[KnownDevice]) -> usize {
+        let known: HashSet<Imei> = known.iter().map(|one| one.imei).collect();
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_before = by_id.len();
+        by_id.retain(|_, imei| {
+            let is_known = known.contains(imei);
+            if !is_known && let Some(device) = self.take_out(*imei, |_| true) {
+                device.set_state(DeviceState::Removed);
+            }
+            is_known
+        });
+        n_before - by_id.len()
+    }
+
+    /// Takes the device with this IMEI out of the map if `is_meant`; its session is still to be ended.
+    fn take_out(&self, imei: Imei, is_meant: impl Fn(&Device) -> bool) -> Option<Arc<Device>> {
+        let mut shard = self
+            .shard(imei)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        shard
+            .get(&imei)
+            .is_some_and(|device| is_meant(device))
+            .then(|| shard.remove(&imei))?
     }
 
     /// Whether the device list was loaded: before that an unknown IMEI means nothing.
@@ -215,13 +300,20 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mailbox::SessionId;
     use crate::mailbox::tests::inbox;
+    use crate::mailbox::{PortMessage, SessionId};
+
+    const ONE: &str = "356307042441013";
+    const TWO: &str = "356307042441021";
 
     fn known(imei: &str, state: DeviceState) -> KnownDevice {
+        known_as(7, imei, state)
+    }
+
+    fn known_as(id: i32, imei: &str, state: DeviceState) -> KnownDevice {
         let imei = imei.parse().unwrap();
         KnownDevice {
-            id: 7,
+            id,
             imei,
             state,
             model: None,
@@ -284,5 +376,86 @@ mod tests {
             ),
             "after a quiet minute the newest wins at once"
         );
+    }
+
+    /// A session on `device`, and the inbox that hears of its end.
+    fn log_in(device: &Device) -> (mio::Poll, crossbeam_channel::Receiver<PortMessage>) {
+        let (poll, inbox, receiver) = inbox();
+        let session = SessionId { slot: 0, serial: 1 };
+        device.take_over(&SessionRef { inbox, session }, 0);
+        (poll, receiver)
+    }
+
+    fn is_closed(receiver: &crossbeam_channel::Receiver<PortMessage>) -> bool {
+        receiver
+            .try_iter()
+            .any(|message| matches!(message, PortMessage::Close { .. }))
+    }
+
+    #[test]
+    fn an_imei_that_its_device_gave_up_is_not_known_any_more() {
+        let fleet = Fleet::default();
+        let old = fleet.put(&known_as(7, ONE, DeviceState::Accepted));
+        let (_poll, receiver) = log_in(&old);
+        let new = fleet.put(&known_as(7, TWO, DeviceState::Accepted));
+        assert!(fleet.get(ONE.parse().unwrap()).is_none());
+        assert_eq!((new.id(), fleet.len()), (7, 1));
+        assert_eq!(old.state(), DeviceState::Removed);
+        assert!(is_closed(&receiver), "the session of the old IMEI is over");
+    }
+
+    #[test]
+    fn devices_that_exchange_their_imeis_are_both_there() {
+        let fleet = Fleet::default();
+        fleet.put(&known_as(1, ONE, DeviceState::Accepted));
+        let two = fleet.put(&known_as(2, TWO, DeviceState::Accepted));
+        let (_poll, receiver) = log_in(&two);
+        fleet.put(&known_as(1, TWO, DeviceState::Accepted));
+        fleet.put(&known_as(2, ONE, DeviceState::Accepted));
+        let id = |imei: &str| fleet.get(imei.parse().unwrap()).map(|device| device.id());
+        assert_eq!((id(ONE), id(TWO)), (Some(2), Some(1)));
+        assert!(
+            is_closed(&receiver),
+            "nothing more is stored under the old id"
+        );
+        assert_eq!(fleet.keep_only(&[]), 2);
+    }
+
+    #[test]
+    fn what_the_whole_list_lacks_is_dropped_and_its_session_closed() {
+        let fleet = Fleet::default();
+        let gone = fleet.put(&known_as(1, ONE, DeviceState::Accepted));
+        let stays = known_as(2, TWO, DeviceState::Accepted);
+        fleet.put(&stays);
+        let (_poll, receiver) = log_in(&gone);
+        assert_eq!(fleet.keep_only(&[stays]), 1);
+        assert!(fleet.get(ONE.parse().unwrap()).is_none());
+        assert!(fleet.get(TWO.parse().unwrap()).is_some());
+        assert!(is_closed(&receiver));
+        // A port that looked it up a moment ago.
+        let (_poll, receiver) = log_in(&gone);
+        assert!(is_closed(&receiver));
+    }
+
+    #[test]
+    fn a_pending_device_keeps_the_session_that_a_pinned_port_gave_it() {
+        let fleet = Fleet::default();
+        let device = fleet.put(&known(ONE, DeviceState::Pending));
+        let (_poll, receiver) = log_in(&device);
+        fleet.put(&known(ONE, DeviceState::Pending));
+        assert!(!is_closed(&receiver));
+        fleet.put(&known(ONE, DeviceState::Accepted));
+        fleet.put(&known(ONE, DeviceState::Pending));
+        assert!(is_closed(&receiver), "it was accepted and is not any more");
+    }
+
+    #[test]
+    fn a_session_of_a_dead_port_is_forgotten() {
+        let fleet = Fleet::default();
+        let device = fleet.put(&known(ONE, DeviceState::Accepted));
+        let _inbox = log_in(&device);
+        assert!(device.leave_any());
+        assert_eq!(device.session(), None);
+        assert!(!device.leave_any());
     }
 }

@@ -26,14 +26,16 @@ use crate::store::connect::connect;
 use crate::store::directory::{DeviceContact, disconnect_all, store_contacts};
 use crate::store::error::{ErrorClass, StoreError};
 use crate::store::journal::{PortEvent, add_port_events, drop_old_port_events};
-use crate::store::latest::{LatestRow, repair_latest, update_latest};
+use crate::store::latest::{Newest, repair_latest, update_latest};
 use crate::store::migrate::{Step, migrate_reporting};
-use crate::store::partition::{drop_expired, ensure_partitions};
+use crate::store::partition::{Expired, drop_expired, ensure_partitions};
 use crate::store::quarantine::{self, QuarantineEntry};
 
 const FLUSH_EVERY_MS: Millis = 1_000;
 const PARTITIONS_EVERY_MS: Millis = 600_000;
 const RETENTION_EVERY_MS: Millis = 3_600_000;
+/// When work on partitions that failed is tried again: soon, then not so often that readers feel it.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// A migration may rightly take long; nothing is heard of the thread meanwhile.
 const MIGRATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Devices whose `latest` is repaired in one statement.
@@ -66,6 +68,9 @@ pub fn run(life: &Life, around: &Surroundings) {
         around,
         client: None,
         due: Due::default(),
+        partitions: Upkeep::new(),
+        retention: Upkeep::new(),
+        expired: Expired::default(),
         pile: Pile::default(),
     };
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
@@ -110,6 +115,10 @@ struct Keeper<'a> {
     around: &'a Surroundings,
     client: Option<Client>,
     due: Due,
+    partitions: Upkeep,
+    retention: Upkeep,
+    /// What retention has removed and not told yet.
+    expired: Expired,
     pile: Pile,
 }
 
@@ -117,8 +126,6 @@ struct Keeper<'a> {
 #[derive(Default)]
 struct Due {
     flush: Millis,
-    partitions: Millis,
-    retention: Millis,
     /// The device after which `latest` is still to be repaired; `None`: done.
     repair_after: Option<i32>,
     is_begun: bool,
@@ -127,7 +134,7 @@ struct Due {
 /// Notes that are not written yet.
 #[derive(Default)]
 struct Pile {
-    latest: Vec<LatestRow>,
+    latest: Newest,
     /// Devices with a session.
     online: HashSet<i32>,
     contacts: HashMap<i32, DeviceContact>,
@@ -149,13 +156,13 @@ impl Keeper<'_> {
             .life
             .patience()
             .min(Duration::from_millis(FLUSH_EVERY_MS / 2));
-        let mut next = self.around.notes.recv_timeout(wait).ok();
-        while let Some(note) = next {
+        if let Ok(note) = self.around.notes.recv_timeout(wait) {
             self.pile.add(note);
-            if self.pile.latest.len() > EVENTS_MAX {
-                return;
-            }
-            next = self.around.notes.try_recv().ok();
+        }
+        // No more than were there: whoever leaves notes without end shall not keep the others from being written.
+        let n_more = self.around.notes.len();
+        for note in self.around.notes.try_iter().take(n_more) {
+            self.pile.add(note);
         }
     }
 
@@ -167,29 +174,24 @@ impl Keeper<'_> {
             None => self.begin()?,
         };
         let wall = clock::system_time(clock::wall_us());
-        if now >= self.due.partitions {
-            let made = ensure_partitions(&mut client, self.around.retention.partition, wall)?;
-            if !made.is_empty() {
-                let names: Vec<&str> = made.iter().map(|one| one.name.as_str()).collect();
-                facts::say(
-                    Fact::PartitionsMade,
-                    format_args!("names={}", names.join(",")),
-                );
-            }
-            self.due.partitions = now + PARTITIONS_EVERY_MS;
-            // Inserts go well without the partitions of the future, but not without the schema.
-            self.around.hub.schema_ready.store(true, Ordering::Release);
+        if now >= self.partitions.due && !is_last {
+            let done = self.make_partitions(&mut client, wall);
+            self.partitions.plan(done, &client)?;
         }
         if now >= self.due.flush || is_last {
+            self.life.beat();
             self.due.flush = now + FLUSH_EVERY_MS;
             self.pile.flush(&mut client)?;
         }
-        if let Some(after) = self.due.repair_after {
-            self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
+        if now >= self.retention.due && !is_last {
+            self.life.beat();
+            let done = self.retain(&mut client, wall);
+            self.retention.plan(done, &client)?;
         }
-        if now >= self.due.retention {
-            self.due.retention = now + RETENTION_EVERY_MS;
-            self.retain(&mut client, wall)?;
+        // Last, because it is the one piece of work that nobody misses for a while.
+        if let Some(after) = self.due.repair_after.filter(|_| !is_last) {
+            self.life.beat();
+            self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
         }
         self.client = Some(client);
         Ok(())
@@ -211,21 +213,44 @@ impl Keeper<'_> {
         });
         self.life.beat();
         applied?;
+        // The default partition takes every record, so nobody need wait for the others.
+        around.hub.schema_ready.store(true, Ordering::Release);
         if !self.due.is_begun {
-            self.due.is_begun = true;
-            self.due.repair_after = Some(0);
             // Whoever was connected to an earlier process is not connected to this one.
             disconnect_all(&mut client)?;
+            self.due.is_begun = true;
+            self.due.repair_after = Some(0);
         }
         Ok(client)
     }
 
-    fn retain(&self, client: &mut Client, wall: SystemTime) -> Result<(), StoreError> {
+    /// Makes the partitions that are missing; returns when to look again.
+    fn make_partitions(&self, client: &mut Client, wall: SystemTime) -> Result<Millis, StoreError> {
+        let width = self.around.retention.partition;
+        let made = ensure_partitions(client, width, wall, &mut || self.life.beat())?;
+        if !made.is_empty() {
+            let names: Vec<&str> = made.iter().map(|one| one.name.as_str()).collect();
+            facts::say(
+                Fact::PartitionsMade,
+                format_args!("names={}", names.join(",")),
+            );
+        }
+        Ok(PARTITIONS_EVERY_MS)
+    }
+
+    /// Removes one piece of what is too old; returns when to remove the next.
+    fn retain(&mut self, client: &mut Client, wall: SystemTime) -> Result<Millis, StoreError> {
         drop_old_port_events(client, wall)?;
         let Some(keep) = self.around.retention.keep else {
-            return Ok(());
+            return Ok(RETENTION_EVERY_MS);
         };
         let expired = drop_expired(client, keep, wall)?;
+        self.expired.dropped.extend(expired.dropped);
+        self.expired.n_default_rows += expired.n_default_rows;
+        if !expired.is_complete {
+            return Ok(0);
+        }
+        let expired = std::mem::take(&mut self.expired);
         if !expired.dropped.is_empty() || expired.n_default_rows > 0 {
             facts::say(
                 Fact::PartitionsDropped,
@@ -235,6 +260,61 @@ impl Keeper<'_> {
                     expired.n_default_rows
                 ),
             );
+        }
+        Ok(RETENTION_EVERY_MS)
+    }
+}
+
+/// Work on partitions: a long report may hold it up, and then all else goes on without it.
+struct Upkeep {
+    due: Millis,
+    again: Backoff,
+    reminder: Reminder,
+}
+
+impl Upkeep {
+    fn new() -> Upkeep {
+        Upkeep {
+            due: 0,
+            again: Backoff::new(AGAIN.0, AGAIN.1),
+            reminder: Reminder::default(),
+        }
+    }
+
+    /// Plans the next time from how it went; passes on an error only where the connection is of no use any more.
+    fn plan(
+        &mut self,
+        done: Result<Millis, StoreError>,
+        client: &Client,
+    ) -> Result<(), StoreError> {
+        let error = match done {
+            Ok(pause) => {
+                self.due = clock::now() + pause;
+                self.again.reset();
+                self.reminder.is_over();
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        self.due = clock::now() + clock::millis(self.again.next());
+        let is_broken =
+            matches!(&error, StoreError::Database(error) if error.as_db_error().is_none());
+        if is_broken || client.is_closed() {
+            return Err(error);
+        }
+        let fact = match error.class() {
+            ErrorClass::Person => Fact::DatabaseRefuses,
+            _ => Fact::KeeperFailed,
+        };
+        let text = error.to_string();
+        match self.reminder.is_due(&text, clock::now()) {
+            Some(lasting_s) => facts::say(
+                fact,
+                format_args!(
+                    "work=partitions error={text:?} lasting_s={lasting_s}: tried again, records are stored meanwhile"
+                ),
+            ),
+            None => facts::count(fact),
         }
         Ok(())
     }
@@ -268,12 +348,13 @@ impl Pile {
                 let contact = self.contact(device_id);
                 contact.sends_before_ack_at = Some(clock::system_time(at_us));
             }
-            Note::Latest(rows) => {
-                for row in &rows {
-                    let contact = self.contact(row.device_id);
-                    contact.last_contact_at = contact.last_contact_at.max(Some(row.received_at));
+            Note::Latest(latest) => {
+                let newest = latest.take();
+                for (device_id, received_at) in newest.heard() {
+                    let contact = self.contact(device_id);
+                    contact.last_contact_at = contact.last_contact_at.max(Some(received_at));
                 }
-                self.latest.extend(rows);
+                self.latest.append(newest);
             }
             Note::PortEvent {
                 at_us,
@@ -337,7 +418,7 @@ impl Pile {
     fn flush(&mut self, client: &mut Client) -> Result<(), StoreError> {
         if !self.latest.is_empty() {
             update_latest(client, &self.latest)?;
-            self.latest.clear();
+            self.latest = Newest::default();
         }
         if !self.contacts.is_empty() {
             let contacts: Vec<DeviceContact> = self.contacts.values().cloned().collect();

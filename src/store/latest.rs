@@ -7,6 +7,7 @@
 //! ids, so that two writers cannot wait for each other in a circle.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
@@ -243,30 +244,105 @@ fn joined(columns: &[Column], prefix: &str) -> String {
         .join(", ")
 }
 
-/// Takes `rows`, in any order and several of one device, into `latest`; returns how many devices changed.
+/// What is newest of each device, out of any number of rows in any order: as much as there are devices, not records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Newest {
+    by_device: BTreeMap<i32, NewestOfOne>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct NewestOfOne {
+    row: LatestRow,
+    fix: Option<LatestRow>,
+    received_at: SystemTime,
+}
+
+impl Newest {
+    /// Takes a row in if it is newer than what is there; one too far ahead of its receipt never is.
+    pub fn add(&mut self, row: LatestRow) {
+        if !row.is_believable() {
+            return;
+        }
+        let fix = (row.satellites > 0).then(|| row.clone());
+        let received_at = row.received_at;
+        self.merge(
+            row.device_id,
+            NewestOfOne {
+                row,
+                fix,
+                received_at,
+            },
+        );
+    }
+
+    /// Takes in what is newer in `other`.
+    pub fn append(&mut self, other: Newest) {
+        for (device_id, one) in other.by_device {
+            self.merge(device_id, one);
+        }
+    }
+
+    fn merge(&mut self, device_id: i32, new: NewestOfOne) {
+        match self.by_device.entry(device_id) {
+            Entry::Vacant(place) => {
+                place.insert(new);
+            }
+            Entry::Occupied(place) => {
+                let known = place.into_mut();
+                known.received_at = known.received_at.max(new.received_at);
+                if new.row.age_key() > known.row.age_key() {
+                    known.row = new.row;
+                }
+                let fix_key = |fix: &Option<LatestRow>| fix.as_ref().map(LatestRow::age_key);
+                if fix_key(&new.fix) > fix_key(&known.fix) {
+                    known.fix = new.fix;
+                }
+            }
+        }
+    }
+
+    /// Each device's id and when the last of its rows was received.
+    pub fn heard(&self) -> impl Iterator<Item = (i32, SystemTime)> {
+        self.by_device
+            .iter()
+            .map(|(&id, one)| (id, one.received_at))
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.by_device.is_empty()
+    }
+}
+
+impl Extend<LatestRow> for Newest {
+    fn extend<I: IntoIterator<Item = LatestRow>>(&mut self, rows: I) {
+        rows.into_iter().for_each(|row| self.add(row));
+    }
+}
+
+impl FromIterator<LatestRow> for Newest {
+    fn from_iter<I: IntoIterator<Item = LatestRow>>(rows: I) -> Newest {
+        let mut newest = Newest::default();
+        newest.extend(rows);
+        newest
+    }
+}
+
+/// Takes what is `newest` into `latest`; returns how many devices changed.
 ///
 /// # Errors
 /// When the database refuses or does not answer; nothing is changed then.
-pub fn update_latest(client: &mut Client, rows: &[LatestRow]) -> Result<u64, StoreError> {
-    let mut by_device: BTreeMap<i32, (&LatestRow, Option<&LatestRow>)> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.is_believable()) {
-        let fix = (row.satellites > 0).then_some(row);
-        let (newest, newest_fix) = by_device.entry(row.device_id).or_insert((row, fix));
-        if row.age_key() > newest.age_key() {
-            *newest = row;
-        }
-        if let Some(fix) = fix
-            && newest_fix.is_none_or(|known| fix.age_key() > known.age_key())
-        {
-            *newest_fix = Some(fix);
-        }
-    }
-    if by_device.is_empty() {
+pub fn update_latest(client: &mut Client, newest: &Newest) -> Result<u64, StoreError> {
+    if newest.is_empty() {
         return Ok(0);
     }
-    let device_ids: Vec<i32> = by_device.keys().copied().collect();
-    let (newest, fixes): (Vec<_>, Vec<_>) = by_device.into_values().unzip();
-    let columns: Vec<Column> = record_columns(&newest)
+    let device_ids: Vec<i32> = newest.by_device.keys().copied().collect();
+    let (rows, fixes): (Vec<_>, Vec<_>) = newest
+        .by_device
+        .values()
+        .map(|one| (&one.row, one.fix.as_ref()))
+        .unzip();
+    let columns: Vec<Column> = record_columns(&rows)
         .into_iter()
         .chain(fix_columns(&fixes))
         .collect();

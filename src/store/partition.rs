@@ -26,6 +26,9 @@ const LOCK: i64 = 8_386_109_001;
 /// Old rows of the default partition deleted in one transaction.
 const N_DELETED_AT_ONCE: i64 = 10_000;
 
+/// Blocks of the default partition, 8 KiB each, that are searched in one statement for rows to be moved.
+const N_BLOCKS_AT_ONCE: i64 = 512;
+
 /// A partition of `record`: the days from `from` to before `to`, UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
@@ -44,12 +47,15 @@ pub struct Expired {
     pub dropped: Vec<String>,
     /// Rows deleted from the default partition.
     pub n_default_rows: u64,
+    /// Whether nothing so old is left; false: call again.
+    pub is_complete: bool,
 }
 
 /// Makes the partitions of the span before `now`, of the current one and of the next four, as far as they are
 /// missing, and returns those it made.
 ///
-/// Each is a transaction of its own. Rows of theirs that lie in the default partition are moved.
+/// Each is a transaction of its own. Rows of theirs that lie in the default partition are moved, which takes as long as
+/// it takes: `beat` is called at least once per second or so meanwhile.
 ///
 /// # Errors
 /// `Retry` when a table was in use for longer than `LOCK_WAIT`: what was made stays, call again.
@@ -57,9 +63,11 @@ pub fn ensure_partitions(
     client: &mut Client,
     width: PartitionWidth,
     now: SystemTime,
+    beat: &mut dyn FnMut(),
 ) -> Result<Vec<Partition>, StoreError> {
     let mut made = Vec::new();
     for (from, to) in spans_around(width, today(now)?) {
+        beat();
         // Read anew for each, under the lock: another process may make partitions as well.
         let mut transaction = locked(client)?;
         let existing = existing(&mut transaction)?;
@@ -73,7 +81,7 @@ pub fn ensure_partitions(
                 from: gap_from,
                 to: gap_to,
             };
-            make(&mut transaction, &partition)?;
+            make(&mut transaction, &partition, beat)?;
             made.push(partition);
         }
         transaction.commit()?;
@@ -92,7 +100,9 @@ pub fn list_partitions(client: &mut Client) -> Result<Vec<Partition>, StoreError
     Ok(found)
 }
 
-/// Drops the partitions that end more than `keep` before `now`, and deletes such old rows from the default one.
+/// Drops a partition that ends more than `keep` before `now`, or deletes some such old rows from the default one.
+///
+/// One of them per call, so that it takes no longer than one statement: call again until the work is complete.
 ///
 /// # Errors
 /// `Retry` when a table was in use for longer than `LOCK_WAIT`: what was dropped stays so, call again.
@@ -103,12 +113,11 @@ pub fn drop_expired(
 ) -> Result<Expired, StoreError> {
     let mut expired = Expired::default();
     let Some(oldest) = now.checked_sub(keep) else {
+        expired.is_complete = true;
         return Ok(expired);
     };
-    for partition in list_partitions(client)? {
-        if partition.to > oldest {
-            continue;
-        }
+    let all = list_partitions(client)?;
+    if let Some(partition) = all.into_iter().find(|one| one.to <= oldest) {
         let mut transaction = locked(client)?;
         transaction.batch_execute(&format!(
             "DROP TABLE IF EXISTS trackport.{}",
@@ -116,18 +125,15 @@ pub fn drop_expired(
         ))?;
         transaction.commit()?;
         expired.dropped.push(partition.name);
+        return Ok(expired);
     }
-    loop {
-        let n_deleted = client.execute(
-            "DELETE FROM trackport.record_default WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM trackport.record_default WHERE time < $1 LIMIT $2))",
-            &[&oldest, &N_DELETED_AT_ONCE],
-        )?;
-        expired.n_default_rows += n_deleted;
-        if n_deleted < N_DELETED_AT_ONCE.unsigned_abs() {
-            return Ok(expired);
-        }
-    }
+    expired.n_default_rows = client.execute(
+        "DELETE FROM trackport.record_default WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM trackport.record_default WHERE time < $1 LIMIT $2))",
+        &[&oldest, &N_DELETED_AT_ONCE],
+    )?;
+    expired.is_complete = expired.n_default_rows < N_DELETED_AT_ONCE.unsigned_abs();
+    Ok(expired)
 }
 
 /// A transaction that alone may change partitions and that waits for no table for long.
@@ -168,7 +174,11 @@ fn existing(transaction: &mut Transaction<'_>) -> Result<Vec<Partition>, StoreEr
 }
 
 /// Builds the partition aside, moves its rows out of the default one and attaches it.
-fn make(transaction: &mut Transaction<'_>, partition: &Partition) -> Result<(), StoreError> {
+fn make(
+    transaction: &mut Transaction<'_>,
+    partition: &Partition,
+    beat: &mut dyn FnMut(),
+) -> Result<(), StoreError> {
     let table = format!("trackport.{}", quoted(&partition.name));
     let (from, to) = (literal(partition.from)?, literal(partition.to)?);
     transaction.batch_execute(&format!(
@@ -177,11 +187,32 @@ fn make(transaction: &mut Transaction<'_>, partition: &Partition) -> Result<(), 
          ALTER TABLE {table} ADD CONSTRAINT bound CHECK (time >= '{from}' AND time < '{to}');
          -- No row of this span may come into the default partition between the move and the end.
          LOCK TABLE trackport.record_default IN ACCESS EXCLUSIVE MODE;
-         WITH moved AS (
-             DELETE FROM trackport.record_default WHERE time >= '{from}' AND time < '{to}' RETURNING *
-         )
-         INSERT INTO {table} SELECT * FROM moved;
-         ALTER TABLE trackport.record ATTACH PARTITION {table} FOR VALUES FROM ('{from}') TO ('{to}');
+         -- What is begun now would have to be done anew from the start.
+         SET LOCAL statement_timeout = 0"
+    ))?;
+    let n_blocks: i64 = transaction
+        .query_one(
+            "SELECT pg_relation_size('trackport.record_default') / current_setting('block_size')::bigint",
+            &[],
+        )?
+        .get(0);
+    // By place in the table, because every piece by time would search all of it.
+    let mut first = 0;
+    while first < n_blocks {
+        beat();
+        let next = first + N_BLOCKS_AT_ONCE;
+        transaction.batch_execute(&format!(
+            "WITH moved AS (
+                 DELETE FROM trackport.record_default
+                 WHERE ctid >= '({first},0)' AND ctid < '({next},0)' AND time >= '{from}' AND time < '{to}' RETURNING *
+             )
+             INSERT INTO {table} SELECT * FROM moved"
+        ))?;
+        first = next;
+    }
+    beat();
+    transaction.batch_execute(&format!(
+        "ALTER TABLE trackport.record ATTACH PARTITION {table} FOR VALUES FROM ('{from}') TO ('{to}');
          ALTER TABLE {table} DROP CONSTRAINT bound;"
     ))?;
     let may_grant: bool = transaction

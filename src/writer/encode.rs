@@ -65,8 +65,8 @@ impl Encoder {
     }
 
     /// The newest record and the newest fix of each packet.
-    pub(super) fn take_latest(&mut self) -> Vec<LatestRow> {
-        std::mem::take(&mut self.latest)
+    pub(super) fn take_latest(&mut self) -> std::vec::Drain<'_, LatestRow> {
+        self.latest.drain(..)
     }
 
     fn encode_packet(&mut self, delivery: &Delivery, staged: bool) {
@@ -227,7 +227,7 @@ mod tests {
         encoder.encode(&[delivery(&records, false)], false);
         let latest = encoder.take_latest();
         let of = |ms: u64| clock::system_time(i64::try_from(ms).unwrap() * 1000);
-        let times: Vec<_> = latest.iter().map(|row| row.time).collect();
+        let times: Vec<_> = latest.map(|row| row.time).collect();
         assert_eq!(times, [of(received_ms - 5_000), of(received_ms - 10_000)]);
         assert_eq!(encoder.direct.len(), 3, "all three are stored");
     }

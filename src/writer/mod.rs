@@ -25,7 +25,7 @@ use crate::facts::{self, Fact, Reminder};
 use crate::intake::{Content, Delivery, WriterMessage};
 use crate::life::Life;
 use crate::mailbox::Outcome;
-use crate::notes::{Note, Notes};
+use crate::notes::Notes;
 use crate::room::Room;
 use crate::store::error::StoreError;
 use crate::store::insert::Inserter;
@@ -196,10 +196,7 @@ impl Writer<'_> {
         for delivery in packets {
             delivery.ticket.resolve(Outcome::Durable);
         }
-        let latest = self.encoder.take_latest();
-        if !latest.is_empty() {
-            self.around.notes.leave(Note::Latest(latest));
-        }
+        self.around.notes.leave_latest(self.encoder.take_latest());
     }
 
     /// A packet that the database refuses, alone as it is, goes to quarantine for good.

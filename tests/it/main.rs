@@ -23,6 +23,8 @@ mod ingest;
 mod batches;
 // Who may speak.
 mod login;
+// People work in the database beside the server.
+mod directory;
 // Packets that cannot be read or stored.
 mod refused;
 // Whatever else speaks to a tracker port.

@@ -10,7 +10,7 @@ use trackport::store::device::{self, DeviceChange, DeviceState};
 use trackport::store::directory::{self, DeviceContact};
 use trackport::store::journal::{self, LoginAttempt, PortEvent};
 use trackport::store::latest::{LatestRow, repair_latest, update_latest};
-use trackport::store::partition::{drop_expired, ensure_partitions, list_partitions};
+use trackport::store::partition::{Expired, drop_expired, ensure_partitions, list_partitions};
 use trackport::store::quarantine::{self, QuarantineEntry, Seen};
 use trackport::store::{self, ErrorClass, StoreError, Typed};
 
@@ -68,7 +68,7 @@ fn count(client: &mut Client, table: &str) -> i64 {
 fn reading(client: &mut Client, id: i32) -> (Option<String>, Option<String>, Option<String>) {
     let row = client
         .query_one(
-            "SELECT name, trim_scale(value)::text, error FROM reading WHERE avl_id = $1",
+            "SELECT name, value::text, error FROM reading WHERE avl_id = $1",
             &[&id],
         )
         .unwrap();
@@ -417,7 +417,7 @@ fn a_position_says_whether_it_is_a_fix() {
 #[test]
 fn whoever_may_read_reads_future_partitions_too() {
     let (_database, mut client) = shared().migrated();
-    ensure_partitions(&mut client, PartitionWidth::Week, noon()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
     client.batch_execute("SET ROLE trackport_read").unwrap();
     for table in [
         "position",
@@ -445,7 +445,7 @@ fn an_owner_without_rights_to_make_roles_has_a_schema_all_the_same() {
         .unwrap();
     let mut client = connect(&cluster.url("tracks", "limited"));
     assert!(!store::migrate(&mut client).unwrap().is_empty());
-    ensure_partitions(&mut client, PartitionWidth::Week, noon()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
     superuser
         .batch_execute("CREATE ROLE trackport_read NOLOGIN")
         .unwrap();
@@ -463,13 +463,13 @@ fn partitions_take_their_rows_out_of_the_default_one() {
         insert(&mut client, device_id, time, 9, 8, "0000000000");
     }
     assert_eq!(count(&mut client, "record_default"), 3);
-    let made = ensure_partitions(&mut client, PartitionWidth::Week, noon()).unwrap();
+    let made = ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
     assert_eq!(made.len(), 6);
     assert_eq!(count(&mut client, "record_2026w48"), 1);
     assert_eq!(count(&mut client, "record_default"), 2);
     assert_eq!(count(&mut client, "record"), 3);
     assert_eq!(
-        ensure_partitions(&mut client, PartitionWidth::Week, noon()).unwrap(),
+        ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap(),
         []
     );
     // The key holds in the partition as well.
@@ -480,16 +480,39 @@ fn partitions_take_their_rows_out_of_the_default_one() {
 }
 
 #[test]
+fn a_full_default_partition_is_moved_piece_by_piece() {
+    let (_database, mut client) = shared().migrated();
+    client
+        .execute(
+            "INSERT INTO record (device_id, time, digest, received_at, longitude, latitude, altitude_m, angle_deg, satellites,
+                 speed_kmh, priority, event_id, codec, port, io)
+             SELECT 1, $1::timestamptz + n * interval '1 ms', 7, $1, 25.25, -54.6872, 111, 214, 9, 50, 0, 0, 8, 5027, ''
+             FROM generate_series(1, 60000) AS n",
+            &[&noon()],
+        )
+        .unwrap();
+    insert(&mut client, 2, noon() + days(400), 9, 8, "0000000000");
+    let mut n_beats = 0;
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || {
+        n_beats += 1;
+    })
+    .unwrap();
+    assert_eq!(count(&mut client, "record_2026w48"), 60_000);
+    assert_eq!(count(&mut client, "record_default"), 1);
+    assert!(n_beats > 12, "somebody waits for a sign: {n_beats}");
+}
+
+#[test]
 fn a_width_changed_later_never_overlaps() {
     let (_database, mut client) = shared().migrated();
-    ensure_partitions(&mut client, PartitionWidth::Week, noon()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
     for width in [
         PartitionWidth::Month,
         PartitionWidth::Day,
         PartitionWidth::Week,
     ] {
-        ensure_partitions(&mut client, width, noon()).unwrap();
-        ensure_partitions(&mut client, width, noon() + days(70)).unwrap();
+        ensure_partitions(&mut client, width, noon(), &mut || ()).unwrap();
+        ensure_partitions(&mut client, width, noon() + days(70), &mut || ()).unwrap();
     }
     let all = list_partitions(&mut client).unwrap();
     for pair in all.windows(2) {
@@ -512,12 +535,13 @@ fn a_long_report_holds_partitions_up_for_a_second_only() {
     let mut report = reporter.transaction().unwrap();
     report.query("SELECT count(*) FROM record", &[]).unwrap();
     let begun = Instant::now();
-    let error = ensure_partitions(&mut client, PartitionWidth::Day, noon()).unwrap_err();
+    let error =
+        ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ()).unwrap_err();
     assert_eq!(error.class(), ErrorClass::Retry, "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5));
     report.commit().unwrap();
     assert_eq!(
-        ensure_partitions(&mut client, PartitionWidth::Day, noon())
+        ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ())
             .unwrap()
             .len(),
         6
@@ -527,16 +551,52 @@ fn a_long_report_holds_partitions_up_for_a_second_only() {
 #[test]
 fn what_is_too_old_is_dropped_and_nothing_else() {
     let (_database, mut client) = shared().migrated();
-    ensure_partitions(&mut client, PartitionWidth::Day, noon() - days(30)).unwrap();
-    ensure_partitions(&mut client, PartitionWidth::Day, noon()).unwrap();
+    ensure_partitions(
+        &mut client,
+        PartitionWidth::Day,
+        noon() - days(30),
+        &mut || (),
+    )
+    .unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ()).unwrap();
     insert(&mut client, 1, noon() - days(4000), 9, 8, "0000000000");
     insert(&mut client, 1, noon() + days(4000), 9, 8, "0000000000");
     insert(&mut client, 1, noon(), 9, 8, "0000000000");
-    let expired = drop_expired(&mut client, days(10), noon()).unwrap();
-    assert_eq!(expired.dropped.len(), 6);
-    assert_eq!(expired.n_default_rows, 1);
+    let mut all = Expired::default();
+    while !all.is_complete {
+        let piece = drop_expired(&mut client, days(10), noon()).unwrap();
+        assert!(piece.dropped.len() <= 1, "one at a time: {piece:?}");
+        all.dropped.extend(piece.dropped);
+        all.n_default_rows += piece.n_default_rows;
+        all.is_complete = piece.is_complete;
+    }
+    assert_eq!(all.dropped.len(), 6);
+    assert_eq!(all.n_default_rows, 1);
     assert_eq!(count(&mut client, "record"), 2);
     assert_eq!(list_partitions(&mut client).unwrap().len(), 6);
+}
+
+#[test]
+fn old_rows_of_the_default_partition_are_deleted_piece_by_piece() {
+    let (_database, mut client) = shared().migrated();
+    client
+        .execute(
+            "INSERT INTO record (device_id, time, digest, received_at, longitude, latitude, altitude_m, angle_deg, satellites,
+                 speed_kmh, priority, event_id, codec, port, io)
+             SELECT 1, $1::timestamptz - n * interval '1 ms', 7, $1, 25.25, -54.6872, 111, 214, 9, 50, 0, 0, 8, 5027, ''
+             FROM generate_series(1, 15000) AS n",
+            &[&(noon() - days(4000))],
+        )
+        .unwrap();
+    let mut pieces = Vec::new();
+    loop {
+        let piece = drop_expired(&mut client, days(10), noon()).unwrap();
+        pieces.push(piece.n_default_rows);
+        if piece.is_complete {
+            break;
+        }
+    }
+    assert_eq!(pieces, [10_000, 5_000]);
 }
 
 fn latest_row(device_id: i32, time: SystemTime, satellites: i16) -> LatestRow {
@@ -570,6 +630,10 @@ fn latest(client: &mut Client, device_id: i32) -> Option<(i64, Option<i64>)> {
         .map(|row| (row.get(0), row.get(1)))
 }
 
+fn update(client: &mut Client, rows: &[LatestRow]) -> u64 {
+    update_latest(client, &rows.iter().cloned().collect()).unwrap()
+}
+
 #[test]
 fn latest_never_goes_back_and_keeps_the_newest_fix() {
     let (_database, mut client) = shared().migrated();
@@ -581,24 +645,17 @@ fn latest_never_goes_back_and_keeps_the_newest_fix() {
         latest_row(1, at(20), 5),
         latest_row(1, at(10), 5),
     ];
-    assert_eq!(update_latest(&mut client, &rows).unwrap(), 2);
+    assert_eq!(update(&mut client, &rows), 2);
     assert_eq!(latest(&mut client, 1), Some((-970, Some(-980))));
     assert_eq!(latest(&mut client, 2), Some((-990, Some(-990))));
-    assert_eq!(
-        update_latest(&mut client, &rows).unwrap(),
-        0,
-        "nothing newer"
-    );
+    assert_eq!(update(&mut client, &rows), 0, "nothing newer");
     // An older record with a newer fix moves the fix alone.
-    assert_eq!(
-        update_latest(&mut client, &[latest_row(1, at(25), 4)]).unwrap(),
-        1
-    );
+    assert_eq!(update(&mut client, &[latest_row(1, at(25), 4)]), 1);
     assert_eq!(latest(&mut client, 1), Some((-970, Some(-975))));
     let mut typed = latest_row(1, at(40), 0);
     typed.typed.ignition = Some(true);
     typed.typed.temperature[1] = Some(-5.5);
-    update_latest(&mut client, &[typed]).unwrap();
+    update(&mut client, &[typed]);
     assert_eq!(latest(&mut client, 1), Some((-960, Some(-975))));
     let row = client
         .query_one(
@@ -620,21 +677,15 @@ fn latest_never_goes_back_and_keeps_the_newest_fix() {
 fn a_clock_far_ahead_never_becomes_latest() {
     let (_database, mut client) = shared().migrated();
     let far = noon() + Duration::from_secs(3601);
-    assert_eq!(
-        update_latest(&mut client, &[latest_row(1, far, 5)]).unwrap(),
-        0
-    );
+    assert_eq!(update(&mut client, &[latest_row(1, far, 5)]), 0);
     let near = noon() + Duration::from_secs(3600);
-    assert_eq!(
-        update_latest(&mut client, &[latest_row(1, near, 5)]).unwrap(),
-        1
-    );
+    assert_eq!(update(&mut client, &[latest_row(1, near, 5)]), 1);
 }
 
 #[test]
 fn latest_is_repaired_from_the_records() {
     let (_database, mut client) = shared().migrated();
-    ensure_partitions(&mut client, PartitionWidth::Day, noon()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ()).unwrap();
     let mut ids = Vec::new();
     for number in 10..13 {
         let device = device::add(&mut client, imei(number), &DeviceChange::default()).unwrap();

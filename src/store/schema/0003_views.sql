@@ -25,7 +25,7 @@ comment on view trackport.record_io is
 create view trackport.reading as
 select d.imei, r.time, r.device_id, r.digest, e.avl_id, a.name,
     e.value as raw,
-    case when x.error is null then s.value * coalesce(a.multiplier, 1) end as value,
+    case when x.error is null then trim_scale(s.value * coalesce(a.multiplier, 1)) end as value,
     a.unit, x.error, e.bytes, e.width
 from trackport.record r
 join trackport.device d on d.id = r.device_id
