@@ -137,20 +137,6 @@ impl Device {
         is_mine
     }
 
-    /// The device's session is over, whichever it is, because the port it was on is dead and nobody there will say so;
-    /// false when there was none.
-    ///
-    /// Only for a device whose session was seen on that port: one that logged in elsewhere meanwhile would be off the list
-    /// until its next login, though it goes on storing.
-    pub fn leave_any(&self) -> bool {
-        self.on_line
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .session
-            .take()
-            .is_some()
-    }
-
     /// The session it has.
     pub fn session(&self) -> Option<SessionRef> {
         self.on_line
@@ -447,15 +433,5 @@ mod tests {
         fleet.put(&known(ONE, DeviceState::Accepted));
         fleet.put(&known(ONE, DeviceState::Pending));
         assert!(is_closed(&receiver), "it was accepted and is not any more");
-    }
-
-    #[test]
-    fn a_session_of_a_dead_port_is_forgotten() {
-        let fleet = Fleet::default();
-        let device = fleet.put(&known(ONE, DeviceState::Accepted));
-        let _inbox = log_in(&device);
-        assert!(device.leave_any());
-        assert_eq!(device.session(), None);
-        assert!(!device.leave_any());
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,14 +27,13 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a question at most.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 
-/// Answers at `path` until `life` says stop.
+/// Answers at `path` until `life` says stop; `is_successor` after another thread of this process that listened there.
 ///
 /// # Errors
 /// When the socket cannot be made there.
-pub fn run(path: &Path, life: &Life, hub: &Arc<Hub>) -> Result<(), String> {
-    let listener =
-        listen(path).map_err(|error| format!("[control] socket {}: {error}", path.display()))?;
-    let _unlink = Unlink(path.to_owned());
+pub fn run(path: &Path, life: &Life, hub: &Arc<Hub>, is_successor: bool) -> Result<(), String> {
+    let listener = listen(path, is_successor)
+        .map_err(|error| format!("[control] socket {}: {error}", path.display()))?;
     let mut listener = mio::net::UnixListener::from_std(listener);
     let mut poll = Poll::new().map_err(|error| error.to_string())?;
     poll.registry()
@@ -58,22 +57,17 @@ pub fn run(path: &Path, life: &Life, hub: &Arc<Hub>) -> Result<(), String> {
             }
         }
     }
+    if !life.is_retired() {
+        // The next start finds no stale file. An error means that it is gone already.
+        let _ = fs::remove_file(path);
+    }
     Ok(())
 }
 
-/// Removes the socket's file when the thread ends, so that the next start finds no stale one.
-struct Unlink(PathBuf);
-
-impl Drop for Unlink {
-    fn drop(&mut self) {
-        // An error means that it is gone already.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn listen(path: &Path) -> io::Result<UnixListener> {
+fn listen(path: &Path, is_successor: bool) -> io::Result<UnixListener> {
     if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
-        if UnixStream::connect(path).is_ok() {
+        // A predecessor that hangs still listens there.
+        if !is_successor && UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(
                 ErrorKind::AddrInUse,
                 "another trackport answers there",

@@ -39,6 +39,10 @@ pub struct Surroundings {
     pub room: Arc<Room>,
     /// Bytes of incomplete packets, all ports together.
     pub receive_used: Arc<AtomicUsize>,
+    /// Sessions of all ports together.
+    pub sessions_open: Arc<AtomicUsize>,
+    /// How many there may be: the descriptors of the process, less those that the rest of it needs.
+    pub sessions_max: Arc<AtomicUsize>,
     /// The writers' queues, by writer index.
     pub writers: Arc<[Sender<WriterMessage>]>,
     /// The directory's queue.
@@ -159,8 +163,8 @@ impl Port {
     }
 
     /// Shuts every session down from outside, for a thread that cannot do it any more, and forgets them.
-    /// Returns how many there were.
-    pub fn shut_down_sessions(&self) -> usize {
+    /// Returns those that had logged in.
+    pub fn shut_down_sessions(&self) -> Vec<(Imei, SessionRef)> {
         let sessions = {
             let mut sessions = lock(&self.sessions);
             self.n_sessions.store(0, Ordering::Relaxed);
@@ -170,7 +174,20 @@ impl Port {
             // An error means that it is closed already.
             let _ = entry.stream.shutdown(Shutdown::Both);
         }
-        sessions.len()
+        let Some(inbox) = lock(&self.inbox).clone() else {
+            return Vec::new();
+        };
+        sessions
+            .into_iter()
+            .filter_map(|(slot, entry)| {
+                let session = SessionId {
+                    slot,
+                    serial: entry.serial,
+                };
+                let inbox = Arc::clone(&inbox);
+                Some((entry.imei?, SessionRef { inbox, session }))
+            })
+            .collect()
     }
 
     /// What the thread was busy with, taken out.
@@ -288,7 +305,7 @@ mod tests {
         port.forget(SessionId { slot: 1, serial: 1 });
         port.forget(SessionId { slot: 2, serial: 1 });
         assert_eq!(port.n_sessions(), 3);
-        assert_eq!(port.shut_down_sessions(), 3);
+        port.shut_down_sessions();
         assert_eq!(port.n_sessions(), 0);
     }
 }

@@ -98,6 +98,23 @@ impl Drop for Held {
     }
 }
 
+/// One descriptor's place among those that sessions may have; given up when dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    pub(super) fn take(open: &Arc<AtomicUsize>) -> Place {
+        open.fetch_add(1, Ordering::AcqRel);
+        Place(Arc::clone(open))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A packet that is not handed over yet.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -111,6 +128,7 @@ pub(super) struct Pending {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Slot {
+    _place: Place,
     pub(super) stream: Arc<TcpStream>,
     pub(super) peer: SocketAddr,
     pub(super) serial: u32,
@@ -154,9 +172,11 @@ impl Slot {
         peer: SocketAddr,
         serial: u32,
         session: Session,
+        place: Place,
         kept: &Arc<Kept>,
     ) -> Slot {
         Slot {
+            _place: place,
             stream,
             peer,
             serial,

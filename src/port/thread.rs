@@ -17,7 +17,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::slot::{Kept, Phase, Slot};
+use super::slot::{Kept, Phase, Place, Slot};
 use super::timers::Timers;
 use super::{Port, SessionEntry, Surroundings, lock};
 use crate::clock::{self, Millis};
@@ -260,6 +260,18 @@ impl Thread {
             return;
         }
         for _ in 0..ACCEPTS_PER_TURN {
+            let max = self.around.sessions_max.load(Ordering::Relaxed);
+            if self.around.sessions_open.load(Ordering::Relaxed) >= max {
+                let port = &self.port.label;
+                facts::say(
+                    Fact::NoDescriptors,
+                    format_args!(
+                        "port={port} sessions={max}: the others are kept for the database; raise LimitNOFILE"
+                    ),
+                );
+                self.accept_again_at = clock::now() + ACCEPT_REST_MS;
+                return;
+            }
             match self.listener.accept() {
                 Ok((stream, peer)) => {
                     if self.life.is_retired() {
@@ -347,6 +359,7 @@ impl Thread {
             peer,
             serial,
             session,
+            Place::take(&self.around.sessions_open),
             &self.kept,
         ));
         let id = slot.id(index);

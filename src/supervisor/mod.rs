@@ -6,6 +6,7 @@
 //! is ignored. `worker.rs` is one supervised thread, `staff.rs` their lives, `ports.rs` the ports and the conf's changes,
 //! `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
 
+mod descriptors;
 mod policy;
 mod ports;
 mod report;
@@ -19,7 +20,7 @@ mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -128,6 +129,8 @@ impl Supervisor {
             fleet: Arc::clone(&hub.fleet),
             room,
             receive_used: Arc::clone(&hub.receive_used),
+            sessions_open: Arc::default(),
+            sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
             writers: senders.into(),
             directory,
             notes: notes.clone(),

@@ -1,8 +1,10 @@
 //! What the supervisor tells: the hub's lists, the state in one line for systemd, the state in full for the log.
 
-use super::Supervisor;
+use std::sync::atomic::Ordering;
+
 use super::ports::Unbound;
 use super::worker::Worker;
+use super::{Supervisor, descriptors};
 use crate::control;
 use crate::facts::{self, Fact};
 
@@ -15,7 +17,12 @@ impl Supervisor {
             .map(Worker::report)
             .collect();
         let unbound = self.unbound.iter().map(Unbound::report).collect();
-        self.hub.publish(self.bound_ports(), threads, unbound);
+        let ports = self.bound_ports();
+        let sessions_max = descriptors::sessions_max(ports.len(), self.writer_queues.len());
+        self.port_around
+            .sessions_max
+            .store(sessions_max, Ordering::Relaxed);
+        self.hub.publish(ports, threads, unbound);
     }
 
     /// The state in one line, for systemd and the log.

@@ -85,8 +85,9 @@ impl Supervisor {
             }
             Role::Control => {
                 let (socket, hub) = (self.conf.control.socket.clone(), Arc::clone(&self.hub));
+                let is_successor = worker.has_failed();
                 thread::start(&life, ended, move |life| {
-                    control::server::run(&socket, life, &hub)
+                    control::server::run(&socket, life, &hub, is_successor)
                 })
             }
         };
@@ -160,7 +161,20 @@ impl Supervisor {
         match &worker.role {
             Role::Port(bound) => {
                 let turn = bound.take_turn();
-                let n_sessions = bound.shut_down_sessions();
+                let sessions = bound.shut_down_sessions();
+                let n_sessions = sessions.len();
+                for (imei, session) in sessions {
+                    // The thread cannot say any more that they are gone.
+                    if let Some(device) = self.hub.fleet.get(imei)
+                        && device.leave(&session)
+                    {
+                        let at_us = clock::wall_us();
+                        self.notes.leave(Note::LoggedOut {
+                            device_id: device.id(),
+                            at_us,
+                        });
+                    }
+                }
                 if let Some(imei) = turn.imei {
                     // The session on turn may be what stopped the thread; its device comes back in a while.
                     if let Some(device) = self.hub.fleet.get(imei) {
