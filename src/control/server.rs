@@ -27,7 +27,8 @@ const PEER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a question at most.
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 
-/// Answers at `path` until `life` says stop; `is_successor` after another thread of this process that listened there.
+/// Answers at `path` until `life` says stop; `is_successor` when a retired thread of
+/// this process may still listen there.
 ///
 /// # Errors
 /// When the socket cannot be made there.

@@ -85,7 +85,10 @@ impl Supervisor {
             }
             Role::Control => {
                 let (socket, hub) = (self.conf.control.socket.clone(), Arc::clone(&self.hub));
-                let is_successor = worker.has_failed();
+                let is_successor = self
+                    .zombies
+                    .iter()
+                    .any(|zombie| matches!(zombie.role, Role::Control));
                 thread::start(&life, ended, move |life| {
                     control::server::run(&socket, life, &hub, is_successor)
                 })

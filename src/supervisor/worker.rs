@@ -129,11 +129,6 @@ impl Worker {
         self.history.failed(now.saturating_sub(self.started_at))
     }
 
-    /// Whether a life before this one died or hangs.
-    pub(super) fn has_failed(&self) -> bool {
-        self.n_failures > 0
-    }
-
     /// The present life as a retired one.
     pub(super) fn retired(&self) -> Worker {
         Worker {
