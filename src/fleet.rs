@@ -269,6 +269,17 @@ impl Fleet {
         self.loaded.store(true, Ordering::Release);
     }
 
+    /// The ids of the devices that have a session.
+    pub fn online(&self) -> HashSet<i32> {
+        let mut online = HashSet::new();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let with_session = shard.values().filter(|device| device.session().is_some());
+            online.extend(with_session.map(|device| device.id()));
+        }
+        online
+    }
+
     /// How many devices are known.
     pub fn len(&self) -> usize {
         self.shards

@@ -4,32 +4,31 @@
 //! retention, and writes what others left as notes: latest positions, contacts, the fates of threads, poisoned bytes.
 //! Notes are coalesced per device and written once a second; what is lost with a crash is repaired from `record`.
 
-use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+mod pile;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Receiver;
 use postgres::Client;
-use twox_hash::XxHash3_64;
 
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
 use crate::conf::{Database, Retention, Timeouts};
 use crate::facts::{self, Fact, Reminder};
 use crate::hub::Hub;
-use crate::imei::Imei;
 use crate::life::Life;
 use crate::notes::Note;
 use crate::store::connect::connect;
-use crate::store::directory::{DeviceContact, disconnect_all, store_contacts};
+use crate::store::directory::disconnect_all;
 use crate::store::error::{ErrorClass, StoreError};
-use crate::store::journal::{PortEvent, add_port_events, drop_old_port_events};
-use crate::store::latest::{Newest, repair_latest, update_latest};
+use crate::store::journal::drop_old_port_events;
+use crate::store::latest::repair_latest;
 use crate::store::migrate::{Step, migrate_reporting};
 use crate::store::partition::{Expired, drop_expired, ensure_partitions};
-use crate::store::quarantine::{self, QuarantineEntry};
+
+use pile::Pile;
 
 const FLUSH_EVERY_MS: Millis = 1_000;
 const PARTITIONS_EVERY_MS: Millis = 600_000;
@@ -40,9 +39,6 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 const MIGRATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Devices whose `latest` is repaired in one statement.
 const REPAIR_CHUNK: i64 = 1_000;
-/// Events and poisoned sessions kept while the database is away.
-const EVENTS_MAX: usize = 10_000;
-const POISON_MAX: usize = 100;
 
 /// What the keeper needs.
 #[derive(Clone)]
@@ -131,25 +127,6 @@ struct Due {
     is_begun: bool,
 }
 
-/// Notes that are not written yet.
-#[derive(Default)]
-struct Pile {
-    latest: Newest,
-    /// Devices with a session.
-    online: HashSet<i32>,
-    contacts: HashMap<i32, DeviceContact>,
-    events: Vec<PortEvent>,
-    poison: Vec<Poison>,
-}
-
-struct Poison {
-    imei: Imei,
-    at: SystemTime,
-    port: u16,
-    bytes: Vec<u8>,
-    reason: String,
-}
-
 impl Keeper<'_> {
     fn hear(&mut self) {
         let wait = self
@@ -216,8 +193,12 @@ impl Keeper<'_> {
         // The default partition takes every record, so nobody need wait for the others.
         around.hub.schema_ready.store(true, Ordering::Release);
         if !self.due.is_begun {
-            // Whoever was connected to an earlier process is not connected to this one.
-            disconnect_all(&mut client)?;
+            // Whoever was connected to an earlier process is not connected to this one. At the first start of this thread
+            // nobody is; a successor finds those who logged in meanwhile.
+            self.pile.online = around.hub.fleet.online();
+            if self.pile.online.is_empty() {
+                disconnect_all(&mut client)?;
+            }
             self.due.is_begun = true;
             self.due.repair_after = Some(0);
         }
@@ -318,137 +299,4 @@ impl Upkeep {
         }
         Ok(())
     }
-}
-
-impl Pile {
-    fn add(&mut self, note: Note) {
-        match note {
-            Note::LoggedIn {
-                device_id,
-                at_us,
-                address,
-                port,
-            } => {
-                let at = clock::system_time(at_us);
-                self.online.insert(device_id);
-                let contact = self.contact(device_id);
-                contact.last_login_at = Some(at);
-                contact.last_contact_at = Some(at);
-                contact.address = Some(canonical(address));
-                contact.port = Some(i32::from(port));
-                contact.connected = true;
-            }
-            Note::LoggedOut { device_id, at_us } => {
-                self.online.remove(&device_id);
-                let contact = self.contact(device_id);
-                contact.last_contact_at = Some(clock::system_time(at_us));
-                contact.connected = false;
-            }
-            Note::SendsBeforeAck { device_id, at_us } => {
-                let contact = self.contact(device_id);
-                contact.sends_before_ack_at = Some(clock::system_time(at_us));
-            }
-            Note::Latest(latest) => {
-                let newest = latest.take();
-                for (device_id, received_at) in newest.heard() {
-                    let contact = self.contact(device_id);
-                    contact.last_contact_at = contact.last_contact_at.max(Some(received_at));
-                }
-                self.latest.append(newest);
-            }
-            Note::PortEvent {
-                at_us,
-                thread,
-                generation,
-                event,
-                reason,
-            } => {
-                if self.events.len() >= EVENTS_MAX {
-                    facts::count(Fact::NotesDropped);
-                    return;
-                }
-                self.events.push(PortEvent {
-                    at: clock::system_time(at_us),
-                    thread,
-                    generation: i64::try_from(generation).unwrap_or(i64::MAX),
-                    event: event.to_owned(),
-                    reason: (!reason.is_empty()).then_some(reason),
-                });
-            }
-            Note::Poison {
-                imei,
-                at_us,
-                port,
-                bytes,
-                reason,
-            } => {
-                if self.poison.len() >= POISON_MAX {
-                    facts::count(Fact::NotesDropped);
-                    return;
-                }
-                let at = clock::system_time(at_us);
-                self.poison.push(Poison {
-                    imei,
-                    at,
-                    port,
-                    bytes,
-                    reason,
-                });
-            }
-        }
-    }
-
-    fn contact(&mut self, device_id: i32) -> &mut DeviceContact {
-        // A stored record may be noted after the session that sent it has ended.
-        let connected = self.online.contains(&device_id);
-        self.contacts
-            .entry(device_id)
-            .or_insert_with(|| DeviceContact {
-                device_id,
-                last_login_at: None,
-                last_contact_at: None,
-                address: None,
-                port: None,
-                connected,
-                sends_before_ack_at: None,
-            })
-    }
-
-    /// Writes everything; what fails stays for the next time.
-    fn flush(&mut self, client: &mut Client) -> Result<(), StoreError> {
-        if !self.latest.is_empty() {
-            update_latest(client, &self.latest)?;
-            self.latest = Newest::default();
-        }
-        if !self.contacts.is_empty() {
-            let contacts: Vec<DeviceContact> = self.contacts.values().cloned().collect();
-            store_contacts(client, &contacts)?;
-            self.contacts.clear();
-        }
-        if !self.events.is_empty() {
-            add_port_events(client, &self.events)?;
-            self.events.clear();
-        }
-        while let Some(poison) = self.poison.last() {
-            let entry = QuarantineEntry {
-                imei: Some(poison.imei),
-                device_id: None,
-                received_at: poison.at,
-                port: Some(i32::from(poison.port)),
-                address: None,
-                reason: &poison.reason,
-                code: "stopped_a_thread",
-                bytes: &poison.bytes,
-                digest: XxHash3_64::oneshot(&poison.bytes).cast_signed(),
-                n_records: None,
-            };
-            quarantine::report(client, &entry)?;
-            self.poison.pop();
-        }
-        Ok(())
-    }
-}
-
-fn canonical(address: SocketAddr) -> std::net::IpAddr {
-    address.ip().to_canonical()
 }
