@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::finding::{Finding, Grade};
 use super::{Failed, check_database};
 use crate::conf::{self, Conf};
 use crate::port::bind::{self, Address, BindError, label};
@@ -19,30 +20,6 @@ pub struct Args {
     /// Look at the conf file only, at no port and no database
     #[arg(long)]
     pub conf_only: bool,
-}
-
-/// How a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grade {
-    Ok,
-    Warning,
-    Wrong,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) grade: Grade,
-    pub(super) text: String,
-}
-
-impl Finding {
-    pub(super) fn new(grade: Grade, text: impl Into<String>) -> Finding {
-        Finding {
-            grade,
-            text: text.into(),
-        }
-    }
 }
 
 /// Checks what the conf file at `path` says, telling each finding on a line of its own.

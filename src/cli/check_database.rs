@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use postgres::Client;
 
-use super::check::{Finding, Grade};
 use super::database::APPLICATION_NAME;
+use super::finding::{Finding, Grade};
 use crate::conf::{self, Conf};
 use crate::store::{self, StoreError};
 

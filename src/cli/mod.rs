@@ -10,6 +10,7 @@ mod database;
 pub mod decode;
 /// `trackport device`
 pub mod device;
+mod finding;
 /// `trackport migrate`
 pub mod migrate;
 mod models;
