@@ -14,26 +14,32 @@ use super::rows::{COLUMNS, Rows};
 /// Rows up to which one statement is faster than a COPY in its transaction.
 pub(super) const FEW: usize = 20;
 
-/// The statement, and the types of the array's fields.
+/// The statements, and the types of the array's fields.
 pub(super) struct FewRows {
-    statement: Statement,
+    /// For rows that are new; a known one is an error.
+    insert: Statement,
+    /// For rows that may be there; dearer, because it marks each row twice.
+    merge: Statement,
     row_type: Type,
     field_types: Vec<Type>,
     array: Vec<u8>,
 }
 
 impl FewRows {
-    /// Prepares the statement on a connection that has the table `pg_temp.record_stage`.
+    /// Prepares the statements on a connection that has the table `pg_temp.record_stage`.
     ///
     /// # Errors
     /// Those of the database; columns that are not those of [`COLUMNS`] in their order.
     pub(super) fn new(client: &mut Client) -> Result<FewRows, StoreError> {
-        let statement = client.prepare(&format!(
+        let text = format!(
             "INSERT INTO trackport.record ({COLUMNS}) \
-             SELECT {COLUMNS} FROM unnest($1::pg_temp.record_stage[]) \
-             ON CONFLICT (device_id, time, digest) DO NOTHING"
+             SELECT {COLUMNS} FROM unnest($1::pg_temp.record_stage[])"
+        );
+        let insert = client.prepare(&text)?;
+        let merge = client.prepare(&format!(
+            "{text} ON CONFLICT (device_id, time, digest) DO NOTHING"
         ))?;
-        let row_type = match statement.params().first().map(Type::kind) {
+        let row_type = match merge.params().first().map(Type::kind) {
             Some(Kind::Array(row_type)) => row_type.clone(),
             other => return Err(unexpected(&format!("{other:?}"))),
         };
@@ -46,24 +52,31 @@ impl FewRows {
         }
         let field_types = fields.iter().map(|field| field.type_().clone()).collect();
         Ok(FewRows {
-            statement,
+            insert,
+            merge,
             row_type,
             field_types,
             array: Vec::new(),
         })
     }
 
-    /// Makes the rows durable, passing over those that are there. Returns how many were new.
+    /// Makes the rows durable, passing over those of `staged` that are there. Returns how many were new.
     ///
     /// # Errors
-    /// Those of the database.
+    /// Those of the database; a unique violation where nothing is staged and a row is there all the same.
     pub(super) fn insert(
         &mut self,
         client: &mut Client,
-        rows: [&Rows; 2],
+        direct: &Rows,
+        staged: &Rows,
     ) -> Result<u64, StoreError> {
-        self.encode(rows);
-        Ok(client.execute(&self.statement, &[&Array(&self.array)])?)
+        self.encode([direct, staged]);
+        let statement = if staged.is_empty() {
+            &self.insert
+        } else {
+            &self.merge
+        };
+        Ok(client.execute(statement, &[&Array(&self.array)])?)
     }
 
     /// One dimension, no NULL among its elements, the rows in order; each field with its type in front.

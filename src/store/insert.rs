@@ -67,7 +67,7 @@ impl Inserter {
     /// Those of the database; after a lost connection the outcome is unknown and the batch has to go through staging.
     pub fn insert(&mut self, direct: &mut Rows, staged: &mut Rows) -> Result<u64, StoreError> {
         if direct.len() + staged.len() <= FEW {
-            return self.few.insert(&mut self.client, [direct, staged]);
+            return self.few.insert(&mut self.client, direct, staged);
         }
         let mut transaction = self.client.transaction()?;
         if !direct.is_empty() {
