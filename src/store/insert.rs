@@ -30,9 +30,13 @@ impl Inserter {
     /// # Errors
     /// Those of the database; the schema has to be there.
     pub fn new(mut client: Client) -> Result<Inserter, StoreError> {
-        client.batch_execute(
-            "CREATE TEMP TABLE record_stage (LIKE trackport.record) ON COMMIT DELETE ROWS",
-        )?;
+        // The statements are planned once: no value in them makes another plan better.
+        client.batch_execute("SET plan_cache_mode = force_generic_plan")?;
+        // Of the columns that are written, in their order, whatever else somebody has added to the table.
+        client.batch_execute(&format!(
+            "CREATE TEMP TABLE record_stage ON COMMIT DELETE ROWS AS \
+             SELECT {COLUMNS} FROM trackport.record WITH NO DATA"
+        ))?;
         let copy = client.prepare(&format!(
             "COPY trackport.record ({COLUMNS}) FROM STDIN (FORMAT binary)"
         ))?;

@@ -109,3 +109,17 @@ fn many_rows_that_fail_only_at_the_commit_are_not_taken_for_stored() {
     assert_eq!(entries.len(), 1, "acked, and neither stored nor kept");
     assert_eq!((&entries[0].bytes, entries[0].acked), (&ghost, true));
 }
+
+#[test]
+fn a_column_that_somebody_added_is_no_hindrance() {
+    let (database, mut client) = pg::shared().migrated();
+    client
+        .batch_execute("ALTER TABLE trackport.record ADD COLUMN note text")
+        .unwrap();
+    let port = free_port();
+    let _daemon = Setup::new(&database.url).port(port).start();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 1));
+    device.deliver(&packet(1, MANY));
+    assert_eq!(records(&mut client, imei(1)), 1 + MANY_ROWS);
+}
