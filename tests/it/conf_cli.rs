@@ -349,7 +349,7 @@ fn a_second_server_on_the_same_ports_and_socket_harms_the_first_in_nothing() {
         daemon.pid(),
         "the socket is still the first one's"
     );
-    crate::harness::daemon::kill(second.id(), "TERM");
+    crate::harness::kill(second.id(), "TERM");
     let mut ended = None;
     eventually(secs(10), "the second ends", || {
         ended = second.try_wait().unwrap();

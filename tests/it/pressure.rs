@@ -8,8 +8,9 @@ use postgres::Client;
 use trackport::protocol::teltonika::Codec;
 use trackport::protocol::teltonika::encode::login;
 
-use crate::harness::daemon::{Setup, kill, started};
+use crate::harness::daemon::{Setup, started};
 use crate::harness::device::{ANSWER, Answer, Device, encode, packet, record};
+use crate::harness::kill;
 use crate::harness::load::{Load, Plan};
 use crate::harness::rows::{all_records, number, records};
 use crate::harness::{eventually, free_port, imei, join, ms, postgres as pg, secs, spawn};

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use trackport::protocol::teltonika::encode::login;
 
-use crate::harness::daemon::{Daemon, Setup, kill};
+use crate::harness::daemon::{Daemon, Setup};
 use crate::harness::device::{ANSWER, Answer, Device, packet};
+use crate::harness::kill;
 use crate::harness::load::{Load, Plan};
 use crate::harness::rows::{number, quarantine, records};
 use crate::harness::{eventually, free_port, free_ports, imei, ms, postgres as pg, secs};

@@ -265,7 +265,7 @@ impl Daemon {
 
     /// Sends a signal: `TERM`, `HUP`, `KILL`, …
     pub fn signal(&self, signal: &str) {
-        kill(self.pid(), signal);
+        super::kill(self.pid(), signal);
     }
 
     /// Waits for the end.
@@ -398,7 +398,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let mut ended = None;
         if let Some(mut child) = self.child.take() {
-            kill(child.id(), "TERM");
+            super::kill(child.id(), "TERM");
             let begun = Instant::now();
             while begun.elapsed() < secs(8) && matches!(child.try_wait(), Ok(None)) {
                 sleep(ms(10));
@@ -435,15 +435,6 @@ pub fn started_known() -> (Daemon, Client, u16) {
     let setup = Setup::new(&database.url).known_only().port(port);
     (setup.start(), client, port)
 }
-
-/// Sends a signal to one process.
-pub fn kill(pid: u32, signal: &str) {
-    let _ = Command::new("kill")
-        .args([format!("-{signal}"), pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
-}
-
 /// Output as text.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

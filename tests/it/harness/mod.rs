@@ -80,3 +80,12 @@ pub fn join<T>(thread: JoinHandle<T>) -> T {
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
+
+/// Sends a signal by the shell's own `kill`: a bare machine has no program of that name.
+pub fn kill(pid: impl std::fmt::Display, signal: &str) {
+    let _ = std::process::Command::new("/bin/sh")
+        .args(["-c", &format!("kill -{signal} {pid}")])
+        // It may have ended meanwhile.
+        .stderr(std::process::Stdio::null())
+        .status();
+}

@@ -160,12 +160,8 @@ impl Cluster {
     /// Sends `signal` (`STOP`, `CONT`, `KILL`) to the postmaster and all its children.
     pub fn signal_all(&self, signal: &str) {
         for pid in self.all_pids() {
-            let _ = Command::new("kill")
-                .arg(format!("-{signal}"))
-                .arg(pid.to_string())
-                // A child may have ended meanwhile.
-                .stderr(Stdio::null())
-                .status();
+            // A child may have ended meanwhile.
+            super::kill(pid, signal);
         }
     }
 
@@ -238,7 +234,7 @@ impl Drop for Cluster {
         {
             // A frozen server cannot end: it is woken, then told.
             self.signal_all("CONT");
-            let _ = Command::new("kill").args(["-QUIT", pid]).status();
+            super::kill(pid, "QUIT");
             let begun = Instant::now();
             while Path::new("/proc").join(pid).exists() && begun.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(20));
