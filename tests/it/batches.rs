@@ -7,7 +7,7 @@ use trackport::protocol::teltonika::encode::RecordSpec;
 
 use crate::harness::daemon::{Setup, started};
 use crate::harness::device::{ANSWER, Device, encode, packet, record};
-use crate::harness::rows::{quarantine, records};
+use crate::harness::rows::{REFUSE_AT_COMMIT, quarantine, records};
 use crate::harness::{free_port, imei, postgres as pg};
 
 /// More rows than one statement takes.
@@ -83,18 +83,7 @@ fn many_rows_that_fail_only_at_the_commit_are_not_taken_for_stored() {
     let (_daemon, mut client, port) = started();
     let mut device = Device::login(port, imei(1));
     device.deliver(&packet(0, 1));
-    client
-        .batch_execute(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN RAISE EXCEPTION 'refused at the commit'; END $$;
-             DO $$ DECLARE partition regclass; BEGIN
-                 FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'trackport.record'::regclass LOOP
-                     EXECUTE format('CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON %s DEFERRABLE INITIALLY DEFERRED
-                         FOR EACH ROW WHEN (new.speed_kmh = 666) EXECUTE FUNCTION public.refuse()', partition);
-                 END LOOP;
-             END $$",
-        )
-        .unwrap();
+    client.batch_execute(REFUSE_AT_COMMIT).unwrap();
     let ghost: Vec<RecordSpec> = (1..=MANY)
         .map(|second| RecordSpec {
             speed_kmh: 666,

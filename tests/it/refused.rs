@@ -7,7 +7,7 @@ use trackport::protocol::teltonika::encode::{RecordSpec, frame};
 
 use crate::harness::daemon::started;
 use crate::harness::device::{ANSWER, Device, TIME_MS, encode, packet, record};
-use crate::harness::rows::{number, quarantine, records};
+use crate::harness::rows::{REFUSE_AT_COMMIT, number, quarantine, records};
 use crate::harness::{eventually, imei, ms, secs};
 
 /// Spoils the CRC of a packet.
@@ -241,18 +241,7 @@ fn what_fails_only_at_the_commit_is_not_taken_for_stored() {
     let mut device = Device::login(port, imei(1));
     device.deliver(&packet(0, 1));
     // A deferred check: the rows are taken without a word, and the commit fails.
-    client
-        .batch_execute(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-             BEGIN RAISE EXCEPTION 'refused at the commit'; END $$;
-             DO $$ DECLARE partition regclass; BEGIN
-                 FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'trackport.record'::regclass LOOP
-                     EXECUTE format('CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON %s DEFERRABLE INITIALLY DEFERRED
-                         FOR EACH ROW WHEN (new.speed_kmh = 666) EXECUTE FUNCTION public.refuse()', partition);
-                 END LOOP;
-             END $$",
-        )
-        .unwrap();
+    client.batch_execute(REFUSE_AT_COMMIT).unwrap();
     let speed = |second| RecordSpec {
         speed_kmh: 666,
         ..record(second)

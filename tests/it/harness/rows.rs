@@ -4,6 +4,16 @@ use postgres::Client;
 use postgres::types::ToSql;
 use trackport::imei::Imei;
 
+/// A deferred check on all partitions: rows with speed 666 are taken without a word, and their commit fails.
+pub const REFUSE_AT_COMMIT: &str = "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'refused at the commit'; END $$;
+             DO $$ DECLARE partition regclass; BEGIN
+                 FOR partition IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'trackport.record'::regclass LOOP
+                     EXECUTE format('CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON %s DEFERRABLE INITIALLY DEFERRED
+                         FOR EACH ROW WHEN (new.speed_kmh = 666) EXECUTE FUNCTION public.refuse()', partition);
+                 END LOOP;
+             END $$";
+
 /// A single number.
 #[track_caller]
 pub fn number(client: &mut Client, sql: &str, params: &[&(dyn ToSql + Sync)]) -> i64 {
