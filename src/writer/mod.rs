@@ -29,7 +29,7 @@ use crate::notes::Notes;
 use crate::room::Room;
 use crate::store::error::StoreError;
 use crate::store::insert::Inserter;
-use crate::store::quarantine::{self, QuarantineEntry};
+use crate::store::quarantine::{self, QuarantineEntry, Seen};
 
 use batch::Batch;
 use encode::Encoder;
@@ -98,6 +98,9 @@ pub fn run(life: &Life, around: &Surroundings) {
         writer.disconnect();
     }
 }
+
+/// One of the ways into quarantine.
+type Keep = fn(&mut postgres::Client, &QuarantineEntry<'_>) -> Result<Seen, StoreError>;
 
 struct Writer<'a> {
     life: &'a Life,
@@ -207,23 +210,11 @@ impl Writer<'_> {
             reason: &reason,
             ..entry(&delivery)
         };
-        loop {
-            match self.with_database(|inserter| quarantine::refused(inserter.client(), &entry)) {
-                Ok(seen) if seen.acked => break,
-                Ok(_) => {
-                    let imei = delivery.device.imei;
-                    facts::say(
-                        Fact::QuarantineFull,
-                        format_args!(
-                            "imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"
-                        ),
-                    );
-                    return delivery.ticket.resolve(Outcome::SendAgain);
-                }
-                Err(Failed::Again) => {}
-                Err(Failed::Known | Failed::Split) => self.quarantine_refused(),
-                Err(Failed::GivenUp) => return,
-            }
+        let Some(seen) = self.quarantine(quarantine::refused, &entry) else {
+            return;
+        };
+        if !seen.acked {
+            return delivery.ticket.resolve(Outcome::SendAgain);
         }
         let (imei, bytes) = (delivery.device.imei, delivery.frame.len());
         facts::say(
@@ -236,6 +227,30 @@ impl Writer<'_> {
         if !self.life.is_retired() {
             delivery.ticket.resolve(Outcome::Durable);
         }
+    }
+
+    /// Brings `entry` to quarantine by `keep`; `None` when the thread may not go on.
+    fn quarantine(&mut self, keep: Keep, entry: &QuarantineEntry<'_>) -> Option<Seen> {
+        let seen = loop {
+            match self.with_database(|inserter| keep(inserter.client(), entry)) {
+                Ok(seen) => break seen,
+                Err(Failed::Again) => {}
+                Err(Failed::Known | Failed::Split) => self.quarantine_refused(),
+                Err(Failed::GivenUp) => return None,
+            }
+        };
+        if seen.is_full {
+            let imei = entry
+                .imei
+                .map_or_else(|| "-".to_owned(), |imei| imei.to_string());
+            facts::say(
+                Fact::QuarantineFull,
+                format_args!(
+                    "imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"
+                ),
+            );
+        }
+        Some(seen)
     }
 
     /// Quarantine takes any bytes; when the table refuses them all the same, somebody has changed it.
@@ -260,23 +275,9 @@ impl Writer<'_> {
             n_records: declared.map(i32::from),
             ..entry(&delivery)
         };
-        let seen = loop {
-            match self.with_database(|inserter| quarantine::report(inserter.client(), &entry)) {
-                Ok(seen) => break seen,
-                Err(Failed::Again) => {}
-                Err(Failed::Known | Failed::Split) => self.quarantine_refused(),
-                Err(Failed::GivenUp) => return,
-            }
+        let Some(seen) = self.quarantine(quarantine::report, &entry) else {
+            return;
         };
-        if seen.is_full {
-            let imei = delivery.device.imei;
-            facts::say(
-                Fact::QuarantineFull,
-                format_args!(
-                    "imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"
-                ),
-            );
-        }
         if self.life.is_retired() {
             return;
         }
