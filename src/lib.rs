@@ -28,6 +28,9 @@ pub mod logging;
 /// What a supervised thread and its supervisor know of each other.
 pub mod life;
 
+/// What is acked while the database is away: segment files on disk.
+pub mod spool;
+
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
