@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use crate::fleet::Fleet;
-use crate::intake::WriterMessage;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::Port;
 use crate::room::Room;
-use crate::writer::WriterState;
+use crate::spooler::SpoolState;
+use crate::writer::Seat;
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -40,15 +40,6 @@ pub struct UnboundReport {
     pub reason: String,
 }
 
-/// One writer's queue and state.
-#[derive(Clone)]
-pub struct WriterSeat {
-    /// The reading end, kept here so that the queue outlives the thread.
-    pub queue: Receiver<WriterMessage>,
-    /// What its generations share.
-    pub state: Arc<WriterState>,
-}
-
 /// What the control thread asks of the supervisor.
 #[derive(Debug)]
 pub enum Ask {
@@ -71,7 +62,9 @@ pub struct Hub {
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// The writers.
-    pub writers: Vec<WriterSeat>,
+    pub writers: Vec<Seat>,
+    /// The spool.
+    pub spool: Arc<SpoolState>,
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
     ports: RwLock<Vec<Arc<Port>>>,
@@ -86,7 +79,7 @@ impl Hub {
         started_at_us: i64,
         room: Arc<Room>,
         schema_ready: Arc<AtomicBool>,
-        writers: Vec<WriterSeat>,
+        writers: Vec<Seat>,
         asks: Sender<Ask>,
     ) -> Hub {
         Hub {
@@ -97,6 +90,7 @@ impl Hub {
             receive_used: Arc::default(),
             schema_ready,
             writers,
+            spool: Arc::default(),
             asks,
             ports: RwLock::default(),
             threads: RwLock::default(),

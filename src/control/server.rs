@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::messages::{Port, Request, Response, Session, Status, Thread, Writer};
+use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Writer};
+use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
 use crate::life::Life;
 use crate::mailbox::CloseReason;
-use crate::writer::Link;
+use crate::spooler::SpoolState;
 
 /// How long one question may take to arrive and its answer to leave.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -142,6 +143,7 @@ pub fn status(hub: &Hub) -> Status {
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
+        spool: spool(&hub.spool, hub),
         counts: facts::totals()
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
@@ -203,6 +205,37 @@ pub fn status(hub: &Hub) -> Status {
     status
 }
 
+fn spool(state: &SpoolState, hub: &Hub) -> Spool {
+    let (depth, rates, trouble) = (state.depth(), state.rates(), state.trouble());
+    let is_up = hub.writers.iter().any(|seat| seat.state.link() == Link::Up);
+    let word = match (state.spool(), &trouble) {
+        (None, _) => "not usable",
+        (Some(_), Some(_)) => "full",
+        _ if state.is_taking() => "taking",
+        _ if depth.records == 0 => "empty",
+        _ if is_up => "draining",
+        _ => "waiting",
+    };
+    Spool {
+        state: word.to_owned(),
+        trouble,
+        segments: depth.segments,
+        bytes: depth.bytes,
+        room_bytes: state.room(),
+        packets: depth.entries,
+        records: depth.records,
+        oldest_at: depth.oldest_received_at_us.map(clock::text),
+        records_in_per_s: rates.records_in,
+        records_out_per_s: rates.records_out,
+        empty_in_s: state.time_left().map(|left| left.as_secs()),
+        full_in_s: state.time_until_full().map(|left| left.as_secs()),
+        total_records_in: state.total_in().1,
+        total_records_out: state.total_out().1,
+        set_aside_files: depth.set_aside_files,
+        set_aside_bytes: depth.set_aside_bytes,
+    }
+}
+
 /// What is wrong now, in words; empty when nothing is.
 pub fn troubles(hub: &Hub) -> Vec<String> {
     let mut troubles = Vec::new();
@@ -216,8 +249,16 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
             );
         }
     }
+    if let Some(trouble) = hub.spool.trouble() {
+        troubles.push(format!("spool: {trouble}"));
+    }
     if !hub.fleet.is_loaded() {
-        troubles.push("the device list is not loaded; logins are not answered".to_owned());
+        troubles.push(match hub.fleet.len() {
+            0 => "the device list is not loaded; logins are not answered".to_owned(),
+            n => format!(
+                "the device list is a copy of {n} devices; logins of others are not answered"
+            ),
+        });
     }
     for unbound in hub.unbound() {
         troubles.push(format!("port {}: {}", unbound.listen, unbound.reason));

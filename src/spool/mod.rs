@@ -68,6 +68,7 @@ pub use open::{Adopted, Found, FoundKind, Look, Opened, find, look};
 pub use read::{Chunk, Released};
 
 use crate::clock::{self, Millis};
+use crate::conf::KeepFree;
 use index::Index;
 
 /// Bytes of a segment from which on the next one is begun, unless said otherwise.
@@ -91,25 +92,6 @@ pub struct Settings {
     pub keep_free: KeepFree,
     /// Bytes of a segment from which on the next one is begun.
     pub segment_size: u64,
-}
-
-/// A part of a file system that stays free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeepFree {
-    /// Hundredths of the file system.
-    Percent(u8),
-    /// Bytes.
-    Bytes(u64),
-}
-
-impl KeepFree {
-    /// The bytes that are to stay free on a file system of `total` bytes.
-    pub fn bytes(self, total: u64) -> u64 {
-        match self {
-            KeepFree::Percent(percent) => total / 100 * u64::from(percent.min(100)),
-            KeepFree::Bytes(bytes) => bytes,
-        }
-    }
 }
 
 /// A place in the spool. Whatever lies before it was appended earlier.

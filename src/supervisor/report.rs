@@ -18,7 +18,7 @@ impl Supervisor {
             .collect();
         let unbound = self.unbound.iter().map(Unbound::report).collect();
         let ports = self.bound_ports();
-        let sessions_max = descriptors::sessions_max(ports.len(), self.writer_queues.len());
+        let sessions_max = descriptors::sessions_max(ports.len(), self.hub.writers.len());
         self.port_around
             .sessions_max
             .store(sessions_max, Ordering::Relaxed);
@@ -61,6 +61,8 @@ impl Supervisor {
         for writer in &status.writers {
             log::info!(target: "trackport", "state writer={} database={} queued={} batches={} records={} last_batch_ms={} last_error={:?}", writer.name, writer.database, writer.queued, writer.batches, writer.records, writer.last_batch_ms, writer.last_error);
         }
+        let spool = &status.spool;
+        log::info!(target: "trackport", "state spool={} segments={} bytes={} packets={} records={} records_in={} records_out={} trouble={:?}", spool.state, spool.segments, spool.bytes, spool.packets, spool.records, spool.total_records_in, spool.total_records_out, spool.trouble);
         for (name, n) in &status.counts {
             log::info!(target: "trackport", "state fact={name:?} count={n}");
         }

@@ -70,7 +70,7 @@ fn while_postgresql_is_stopped_nothing_is_acked_and_sessions_stay_open() {
     assert_eq!(report.check(&mut client), 0);
     assert_eq!(records(&mut client, imei(50)), 2);
     eventually(secs(15), "no trouble is left", || {
-        daemon.status().troubles.is_empty()
+        daemon.troubles().is_empty()
     });
 }
 
@@ -137,7 +137,7 @@ fn a_frozen_postgresql_is_noticed_and_left_behind_when_it_wakes() {
     eventually(
         secs(20),
         "the old threads have ended and no trouble is left",
-        || daemon.status().troubles.is_empty(),
+        || daemon.troubles().is_empty(),
     );
 }
 
@@ -248,6 +248,6 @@ fn what_needs_a_person_is_said_loudly_and_mended_without_a_restart() {
     assert_eq!(device.ack(secs(15)), Some(1));
     assert_eq!(records(&mut client, imei(1)), 2);
     eventually(secs(3), "no trouble is left", || {
-        daemon.status().troubles.is_empty()
+        daemon.troubles().is_empty()
     });
 }
