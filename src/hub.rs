@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -14,6 +14,7 @@ use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::Port;
 use crate::room::Room;
+use crate::store::held::Counts;
 use crate::writer::WriterState;
 
 /// What one thread is doing.
@@ -74,6 +75,7 @@ pub struct Hub {
     pub writers: Vec<WriterSeat>,
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
+    quarantine: Mutex<Counts>,
     ports: RwLock<Vec<Arc<Port>>>,
     threads: RwLock<Vec<ThreadReport>>,
     unbound: RwLock<Vec<UnboundReport>>,
@@ -98,10 +100,27 @@ impl Hub {
             schema_ready,
             writers,
             asks,
+            quarantine: Mutex::default(),
             ports: RwLock::default(),
             threads: RwLock::default(),
             unbound: RwLock::default(),
         }
+    }
+
+    /// How much is in quarantine, as the keeper counted it last.
+    pub fn quarantine(&self) -> Counts {
+        *self
+            .quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keeper has counted.
+    pub fn set_quarantine(&self, counts: Counts) {
+        *self
+            .quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// The bound ports.

@@ -25,7 +25,7 @@ use crate::facts::{self, Fact, Reminder};
 use crate::intake::{Content, Delivery, WriterMessage};
 use crate::life::Life;
 use crate::mailbox::Outcome;
-use crate::notes::Notes;
+use crate::notes::{Note, Notes};
 use crate::room::Room;
 use crate::store::error::StoreError;
 use crate::store::insert::Inserter;
@@ -239,6 +239,7 @@ impl Writer<'_> {
                 Err(Failed::GivenUp) => return None,
             }
         };
+        self.around.notes.leave(Note::Quarantined);
         if seen.is_full {
             let imei = entry
                 .imei
@@ -246,7 +247,8 @@ impl Writer<'_> {
             facts::say(
                 Fact::QuarantineFull,
                 format_args!(
-                    "imei={imei}: its packets are not acked until somebody has looked at trackport.quarantine"
+                    "imei={imei}: such packets of it are not acked any more; look with `trackport quarantine list --imei {imei}`, \
+                     then retry, or export and remove"
                 ),
             );
         }

@@ -1,0 +1,54 @@
+//! The alert of quarantine: counts what is in it, for everybody who shows it, and says when it needs a person.
+//!
+//! What raises it: an entry that was acked, so the only copy of its packet, and that nobody has dismissed. It ends when each is
+//! stored by a retry, removed or dismissed.
+
+use postgres::Client;
+
+use crate::clock::Millis;
+use crate::facts::{self, Fact};
+use crate::hub::Hub;
+use crate::store::error::StoreError;
+use crate::store::held;
+
+/// How often it is counted where nothing is heard of a change: what people do in quarantine is not told to the server.
+const COUNT_EVERY_MS: Millis = 5_000;
+
+/// What was counted and told.
+#[derive(Default)]
+pub(super) struct Alert {
+    due: Millis,
+    /// How many entries were alerting when it was counted last.
+    n_told: u64,
+}
+
+impl Alert {
+    /// Counts when it is time to or `is_changed`, and says so when more entries need a person than before.
+    pub(super) fn look(
+        &mut self,
+        client: &mut Client,
+        hub: &Hub,
+        now: Millis,
+        is_changed: bool,
+    ) -> Result<(), StoreError> {
+        if now < self.due && !is_changed {
+            return Ok(());
+        }
+        // Also after an error: then the next look counts.
+        self.due = 0;
+        let counts = held::counts(client)?;
+        self.due = now + COUNT_EVERY_MS;
+        hub.set_quarantine(counts);
+        if counts.n_alerting > self.n_told {
+            facts::say(
+                Fact::QuarantineAlert,
+                format_args!(
+                    "packets={} in_all={}: the only copies, look at them with `trackport quarantine list --acked`",
+                    counts.n_alerting, counts.n_acked
+                ),
+            );
+        }
+        self.n_told = counts.n_alerting;
+        Ok(())
+    }
+}
