@@ -86,7 +86,8 @@ const FROM: &str = "trackport.quarantine q LEFT JOIN LATERAL (
          UNION ALL SELECT * FROM trackport.device WHERE q.device_id IS NULL AND imei = q.imei LIMIT 1
      ) d ON true";
 
-const CHOSEN: &str = "($1::bigint[] IS NULL OR q.id = ANY($1)) AND ($2::text IS NULL OR q.imei = $2)
+const CHOSEN: &str =
+    "($1::bigint[] IS NULL OR q.id = ANY($1)) AND ($2::text IS NULL OR q.imei = $2)
      AND ($3::text IS NULL OR q.code = $3) AND ($4::boolean IS NULL OR q.acked = $4)";
 
 fn held(row: &Row) -> Held {
@@ -180,12 +181,19 @@ pub fn fetch(
     Ok(row.map(|row| (held(&row), row.get(17))))
 }
 
-/// Removes an entry; false where there was none.
+/// Removes an entry, one that was acked only `with_acked`; false where there was none.
 ///
 /// # Errors
 /// When the database refuses or does not answer.
-pub fn remove(client: &mut impl GenericClient, id: i64) -> Result<bool, StoreError> {
-    let n_removed = client.execute("DELETE FROM trackport.quarantine WHERE id = $1", &[&id])?;
+pub fn remove(
+    client: &mut impl GenericClient,
+    id: i64,
+    with_acked: bool,
+) -> Result<bool, StoreError> {
+    let n_removed = client.execute(
+        "DELETE FROM trackport.quarantine WHERE id = $1 AND ($2 OR NOT acked)",
+        &[&id, &with_acked],
+    )?;
     Ok(n_removed > 0)
 }
 
