@@ -13,17 +13,20 @@ use crate::store::held;
 
 /// How often it is counted where nothing is heard of a change: what people do in quarantine is not told to the server.
 const COUNT_EVERY_MS: Millis = 5_000;
+/// How often it is counted at most, whatever comes in.
+const PAUSE_MS: Millis = 1_000;
 
 /// What was counted and told.
 #[derive(Default)]
 pub(super) struct Alert {
-    due: Millis,
+    looked_at: Millis,
+    is_changed: bool,
     /// How many entries were alerting when it was counted last.
     n_told: u64,
 }
 
 impl Alert {
-    /// Counts when it is time to or `is_changed`, and says so when more entries need a person than before.
+    /// Counts when it is time to, sooner when something `is_changed`; says so when more entries need a person than before.
     pub(super) fn look(
         &mut self,
         client: &mut Client,
@@ -31,13 +34,19 @@ impl Alert {
         now: Millis,
         is_changed: bool,
     ) -> Result<(), StoreError> {
-        if now < self.due && !is_changed {
+        self.is_changed |= is_changed;
+        let pause = if self.is_changed {
+            PAUSE_MS
+        } else {
+            COUNT_EVERY_MS
+        };
+        if now.saturating_sub(self.looked_at) < pause {
             return Ok(());
         }
-        // Also after an error: then the next look counts.
-        self.due = 0;
+        // An error waits for its turn as well, and the change is not forgotten.
+        self.looked_at = now;
         let counts = held::counts(client)?;
-        self.due = now + COUNT_EVERY_MS;
+        self.is_changed = false;
         hub.set_quarantine(counts);
         if counts.n_alerting > self.n_told {
             facts::say(

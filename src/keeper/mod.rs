@@ -164,19 +164,21 @@ impl Keeper<'_> {
             self.life.beat();
             self.due.flush = now + FLUSH_EVERY_MS;
             self.pile.flush(&mut client)?;
-            let is_changed = std::mem::take(&mut self.pile.quarantined);
-            self.alert
-                .look(&mut client, &self.around.hub, now, is_changed)?;
         }
         if now >= self.retention.due && !is_last {
             self.life.beat();
             let done = self.retain(&mut client, wall);
             self.retention.plan(done, &client)?;
         }
-        // Last, because it is the one piece of work that nobody misses for a while.
+        // Behind everything else, because these two pieces of work nobody misses for a while.
         if let Some(after) = self.due.repair_after.filter(|_| !is_last) {
             self.life.beat();
             self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
+        }
+        if !is_last {
+            let is_changed = std::mem::take(&mut self.pile.quarantined);
+            self.alert
+                .look(&mut client, &self.around.hub, now, is_changed)?;
         }
         self.client = Some(client);
         Ok(())

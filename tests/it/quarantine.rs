@@ -284,7 +284,10 @@ fn an_entry_that_cannot_be_brought_back_says_why() {
         &mut client,
         &entry(Some(imei(1)), "refused_by_database", &bytes),
     );
-    put(&mut client, &entry(None, "refused_by_database", &bytes));
+    put(
+        &mut client,
+        &entry(None, "refused_by_database", &packet(0, 3)),
+    );
     put(
         &mut client,
         &entry(Some(imei(2)), "crc", &spoiled(packet(0, 1))),
