@@ -21,6 +21,8 @@ pub struct Retried {
     pub n_records: usize,
     /// Those of them that were not there before.
     pub n_new: u64,
+    /// Bytes of a packet at the end that was never whole: its device sends it again.
+    pub n_half: usize,
     /// Why the entry stays; `None` when it is removed, or would be.
     pub stays: Option<String>,
 }
@@ -49,6 +51,7 @@ pub fn retry(
     let stays = |why: String| Retried {
         n_records: 0,
         n_new: 0,
+        n_half: 0,
         stays: Some(why),
     };
     let Some(imei) = entry.imei.as_deref() else {
@@ -80,7 +83,8 @@ pub fn retry(
     let n_records = rows.len();
     let merged = inserter.merge_along(&mut rows, |transaction| {
         if why.is_none() {
-            held::remove(transaction, entry.id, true)?;
+            // What was half a packet may not have become the only copy meanwhile.
+            held::remove(transaction, entry.id, content.n_half == 0)?;
         }
         if dry_run {
             // What is checked only at a commit is checked here, too.
@@ -92,6 +96,7 @@ pub fn retry(
         Ok(n_new) => Ok(Retried {
             n_records,
             n_new,
+            n_half: content.n_half,
             stays: why,
         }),
         Err(error) if matches!(error.class(), ErrorClass::Split | ErrorClass::Staging) => {

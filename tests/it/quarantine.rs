@@ -232,6 +232,31 @@ fn a_dry_run_sees_what_would_fail_only_at_the_commit() {
 }
 
 #[test]
+fn records_are_stored_and_their_entry_is_removed_both_or_neither() {
+    let (daemon, mut client) = desk();
+    add(&mut client, imei(1), None);
+    client
+        .batch_execute(
+            "CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN RAISE EXCEPTION 'nothing leaves this table'; END $$;
+             CREATE TRIGGER keep BEFORE DELETE ON trackport.quarantine
+             FOR EACH ROW EXECUTE FUNCTION public.keep()",
+        )
+        .unwrap();
+    let bytes = packet(0, 2);
+    put(
+        &mut client,
+        &entry(Some(imei(1)), "refused_by_database", &bytes),
+    );
+    let told = ends(&daemon, 1, &["retry", "--all"]);
+    says(&told, &["stays: ", "nothing leaves this table"]);
+    assert_eq!(
+        (n_entries(&mut client), records(&mut client, imei(1))),
+        (1, 0)
+    );
+}
+
+#[test]
 fn the_whole_packets_of_a_session_that_stopped_a_thread_are_stored() {
     let (daemon, mut client) = desk();
     add(&mut client, imei(1), None);
@@ -251,7 +276,7 @@ fn the_whole_packets_of_a_session_that_stopped_a_thread_are_stored() {
     .to_string();
     says(
         &ends(&daemon, 0, &["retry", &id]),
-        &["5 records stored, 5 of them new"],
+        &["5 records stored, 5 of them new; its last 20 bytes are half a packet"],
     );
     assert_eq!(
         (n_entries(&mut client), records(&mut client, imei(1))),
@@ -458,7 +483,7 @@ fn export_keeps_everything_and_writes_over_no_earlier_export() {
         );
     }
     let told = ends(&daemon, 1, &["export", "--all", "--to", name]);
-    says(&told, &[name, "exists"]);
+    says(&told, &[name, "name another"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), written);
     let one = id_of(&mut client, &packets[1]).to_string();
     let told = ends(&daemon, 1, &["export", &one, "998"]);

@@ -27,7 +27,13 @@ pub(super) fn run(path: &Path, choice: &Choice, to: Option<&Path>) -> anyhow::Re
         Some(to) => {
             let name = || to.display().to_string();
             // An older export may be the only copy of what was removed since.
-            let file = File::create_new(to).with_context(name)?;
+            let file = match File::create_new(to) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => anyhow::bail!(
+                    "{}: there is such a file already, and an export writes over none: name another",
+                    name()
+                ),
+                file => file.with_context(name)?,
+            };
             let n_entries = write(&mut client, &chosen.ids, &file).with_context(name)?;
             // Somebody removes what is in it next.
             file.sync_all().with_context(name)?;

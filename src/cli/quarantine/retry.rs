@@ -37,6 +37,7 @@ pub(super) fn run(path: &Path, choice: &Choice, dry_run: bool) -> anyhow::Result
                 Retried {
                     n_records: 0,
                     n_new: 0,
+                    n_half: 0,
                     stays: Some(format!("{error}; try again")),
                 }
             }
@@ -86,6 +87,10 @@ fn outcome(retried: &Retried, dry_run: bool) -> String {
     let records = count(retried.n_records, "record");
     let stored = if dry_run { "would be stored" } else { "stored" };
     match (&retried.stays, retried.n_records) {
+        (None, _) if retried.n_half > 0 => format!(
+            "{records} {stored}, {} of them new; its last {} bytes are half a packet, which the device sends again",
+            retried.n_new, retried.n_half
+        ),
         (None, _) => format!("{records} {stored}, {} of them new", retried.n_new),
         (Some(why), 0) => format!("stays: {why}"),
         (Some(why), _) => format!(

@@ -150,7 +150,7 @@ pub(super) fn write(
     bytes: &[u8],
     now: SystemTime,
 ) -> io::Result<()> {
-    let mut line = |name: &str, value: &str| writeln!(out, "{name:<14}{}", printable(value));
+    let mut line = |name: &str, value: &str| writeln!(out, "{name:<16}{}", printable(value));
     let at = |at: SystemTime| format!("{} ({})", time(at), ago(at, now));
     line("entry", &entry.id.to_string())?;
     line(
