@@ -5,7 +5,7 @@
 
 use postgres::Client;
 
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
 use crate::hub::Hub;
 use crate::store::error::StoreError;
@@ -15,11 +15,15 @@ use crate::store::held;
 const COUNT_EVERY_MS: Millis = 5_000;
 /// How often it is counted at most, whatever comes in.
 const PAUSE_MS: Millis = 1_000;
+/// Counting takes one part in so many of the time, however much there is.
+const SHARE: Millis = 50;
 
 /// What was counted and told.
 #[derive(Default)]
 pub(super) struct Alert {
     looked_at: Millis,
+    /// How long counting took, in milliseconds.
+    took: Millis,
     is_changed: bool,
     /// How many entries were alerting when it was counted last.
     n_told: u64,
@@ -40,12 +44,14 @@ impl Alert {
         } else {
             COUNT_EVERY_MS
         };
-        if now.saturating_sub(self.looked_at) < pause {
+        if now.saturating_sub(self.looked_at) < pause.max(self.took * SHARE) {
             return Ok(());
         }
         // An error waits for its turn as well, and the change is not forgotten.
         self.looked_at = now;
+        let started = clock::now();
         let counts = held::counts(client)?;
+        self.took = clock::now().saturating_sub(started);
         self.is_changed = false;
         hub.set_quarantine(counts);
         if counts.n_alerting > self.n_told {
