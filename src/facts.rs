@@ -110,6 +110,8 @@ facts! {
     PacketQuarantined "packet quarantined" Error;
     /// A device's quarantine has no room left; a person is needed.
     QuarantineFull "quarantine full" Error;
+    /// Packets that were acked are in quarantine, the only copies, and nobody has looked at them.
+    QuarantineAlert "acked packets in quarantine" Error;
     /// The database refused a packet; it is in quarantine and acked.
     PacketRefused "packet refused by the database" Error;
     /// Receive buffers are at their limit; the oldest half packet was dropped with its session.

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
@@ -13,8 +13,13 @@ use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::Port;
 use crate::room::Room;
+<<<<<<< HEAD
 use crate::spooler::SpoolState;
 use crate::writer::Seat;
+=======
+use crate::store::held::Counts;
+use crate::writer::WriterState;
+>>>>>>> quarantine
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -67,6 +72,7 @@ pub struct Hub {
     pub spool: Arc<SpoolState>,
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
+    quarantine: Mutex<Counts>,
     ports: RwLock<Vec<Arc<Port>>>,
     threads: RwLock<Vec<ThreadReport>>,
     unbound: RwLock<Vec<UnboundReport>>,
@@ -92,10 +98,27 @@ impl Hub {
             writers,
             spool: Arc::default(),
             asks,
+            quarantine: Mutex::default(),
             ports: RwLock::default(),
             threads: RwLock::default(),
             unbound: RwLock::default(),
         }
+    }
+
+    /// How much is in quarantine, as the keeper counted it last.
+    pub fn quarantine(&self) -> Counts {
+        *self
+            .quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keeper has counted.
+    pub fn set_quarantine(&self, counts: Counts) {
+        *self
+            .quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// The bound ports.

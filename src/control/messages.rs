@@ -79,6 +79,12 @@ pub struct Status {
     pub queue_limit: usize,
     /// Bytes of incomplete packets.
     pub receive_bytes: usize,
+    /// Entries of quarantine that were acked: the only copies of their packets.
+    pub quarantine_acked: u64,
+    /// Those of them that nobody has dismissed.
+    pub quarantine_alerting: u64,
+    /// Entries of quarantine that were not acked and rotate.
+    pub quarantine_unacked: u64,
     /// The writers.
     pub writers: Vec<Writer>,
     /// The spool.

@@ -21,7 +21,12 @@ use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
 use crate::life::Life;
 use crate::mailbox::CloseReason;
+<<<<<<< HEAD
 use crate::spooler::SpoolState;
+=======
+use crate::store::held::Counts;
+use crate::writer::Link;
+>>>>>>> quarantine
 
 /// How long one question may take to arrive and its answer to leave.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -122,6 +127,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
 /// What the running server says of itself.
 pub fn status(hub: &Hub) -> Status {
     let now = clock::now();
+    let quarantine = hub.quarantine();
     let threads = hub.threads();
     let ports = hub.ports();
     let state_of = |label: &str| {
@@ -143,7 +149,13 @@ pub fn status(hub: &Hub) -> Status {
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
+<<<<<<< HEAD
         spool: spool(&hub.spool, hub),
+=======
+        quarantine_acked: quarantine.n_acked,
+        quarantine_alerting: quarantine.n_alerting,
+        quarantine_unacked: quarantine.n_unacked,
+>>>>>>> quarantine
         counts: facts::totals()
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
@@ -273,6 +285,31 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
             ));
         }
     }
+    troubles.extend(quarantine_troubles(&hub.quarantine()));
+    troubles
+}
+
+/// What in quarantine needs a person; nothing, once somebody has stored, removed or dismissed it.
+fn quarantine_troubles(counts: &Counts) -> Vec<String> {
+    let some = |n: u64, one: &str, more: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {more}"),
+    };
+    let mut troubles = Vec::new();
+    if counts.n_alerting > 0 {
+        let packets = some(counts.n_alerting, "packet is", "packets are");
+        troubles.push(format!(
+            "{packets} in quarantine for good, the only copy: `trackport quarantine list --acked`; retry, or export and remove, or \
+             dismiss ends this"
+        ));
+    }
+    if counts.n_full > 0 {
+        let devices = some(counts.n_full, "device has", "devices have");
+        troubles.push(format!(
+            "{devices} no room left in quarantine, their unreadable packets are not acked: `trackport quarantine list --acked`; \
+             retry, or export and remove"
+        ));
+    }
     troubles
 }
 
@@ -366,4 +403,27 @@ fn restart_port(hub: &Hub, port: &str) -> Response {
 /// Whether `wanted`, a label or a number, means the port with this label.
 fn is_port(label: &str, wanted: &str) -> bool {
     label == wanted || label.rsplit(':').next() == Some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quarantine_is_a_trouble_until_somebody_has_dealt_with_it() {
+        let mut counts = Counts {
+            n_acked: 7,
+            n_alerting: 3,
+            n_unacked: 20,
+            n_full: 0,
+        };
+        let troubles = quarantine_troubles(&counts);
+        assert_eq!(troubles.len(), 1, "{troubles:?}");
+        assert!(troubles[0].starts_with("3 packets are in quarantine for good"));
+        counts.n_alerting = 0;
+        assert!(quarantine_troubles(&counts).is_empty());
+        // A device that is not acked any more stays a trouble, whatever was dismissed.
+        counts.n_full = 1;
+        assert!(quarantine_troubles(&counts)[0].starts_with("1 device has no room"));
+    }
 }

@@ -1,9 +1,11 @@
 //! The keeper thread: housekeeping in the database, never on the way of a record.
 //!
 //! At start it brings the schema up to date, which everybody else waits for; then it keeps partitions ahead of time, applies
-//! retention, and writes what others left as notes: latest positions, contacts, the fates of threads, poisoned bytes.
+//! retention, and writes what others left as notes: latest positions, contacts, the fates of threads, poisoned bytes. It counts
+//! what is in quarantine and raises the alert.
 //! Notes are coalesced per device and written once a second; what is lost with a crash is repaired from `record`.
 
+mod alert;
 mod pile;
 
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::store::latest::repair_latest;
 use crate::store::migrate::{Step, migrate_reporting};
 use crate::store::partition::{Expired, drop_expired, ensure_partitions};
 
+use alert::Alert;
 use pile::Pile;
 
 const FLUSH_EVERY_MS: Millis = 1_000;
@@ -68,6 +71,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         retention: Upkeep::new(),
         expired: Expired::default(),
         pile: Pile::default(),
+        alert: Alert::default(),
     };
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     let mut reminder = Reminder::default();
@@ -116,6 +120,7 @@ struct Keeper<'a> {
     /// What retention has removed and not told yet.
     expired: Expired,
     pile: Pile,
+    alert: Alert,
 }
 
 /// When what is done next.
@@ -165,10 +170,15 @@ impl Keeper<'_> {
             let done = self.retain(&mut client, wall);
             self.retention.plan(done, &client)?;
         }
-        // Last, because it is the one piece of work that nobody misses for a while.
+        // Behind everything else, because these two pieces of work nobody misses for a while.
         if let Some(after) = self.due.repair_after.filter(|_| !is_last) {
             self.life.beat();
             self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
+        }
+        if !is_last {
+            let is_changed = std::mem::take(&mut self.pile.quarantined);
+            self.alert
+                .look(&mut client, &self.around.hub, now, is_changed)?;
         }
         self.client = Some(client);
         Ok(())

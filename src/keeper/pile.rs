@@ -30,6 +30,8 @@ pub(super) struct Pile {
     contacts: HashMap<i32, DeviceContact>,
     events: Vec<PortEvent>,
     poison: Vec<Poison>,
+    /// Quarantine is to be counted anew.
+    pub(super) quarantined: bool,
 }
 
 struct Poison {
@@ -95,6 +97,7 @@ impl Pile {
                     reason: (!reason.is_empty()).then_some(reason),
                 });
             }
+            Note::Quarantined => self.quarantined = true,
             Note::Poison {
                 imei,
                 at_us,
@@ -164,6 +167,7 @@ impl Pile {
             };
             quarantine::report(client, &entry)?;
             self.poison.pop();
+            self.quarantined = true;
         }
         Ok(())
     }

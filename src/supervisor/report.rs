@@ -52,6 +52,13 @@ impl Supervisor {
             Fact::State,
             format_args!("queue bytes={used} limit={limit} receive_bytes={receive}"),
         );
+        facts::say(
+            Fact::State,
+            format_args!(
+                "quarantine acked={} alerting={} unacked={}",
+                status.quarantine_acked, status.quarantine_alerting, status.quarantine_unacked
+            ),
+        );
         for thread in &status.threads {
             log::info!(target: "trackport", "state thread={:?} generation={} state={} beat_age_ms={} failures={} last_failure={:?}", thread.name, thread.generation, thread.state, thread.beat_age_ms, thread.failures, thread.last_failure);
         }

@@ -27,6 +27,8 @@ mod login;
 mod directory;
 // Packets that cannot be read or stored.
 mod refused;
+// What people do with such packets, and what the server says about them.
+mod quarantine;
 // Whatever else speaks to a tracker port.
 mod bad_input;
 // The database or trackport itself goes away.

@@ -47,6 +47,15 @@ pub(super) fn status(out: &mut impl Write, status: &Status, now: SystemTime) -> 
         bytes(status.queue_limit as u64),
         bytes(status.receive_bytes as u64)
     )?;
+    if status.quarantine_acked + status.quarantine_unacked > 0 {
+        writeln!(
+            out,
+            "quarantine: {} kept for good, {} of them not dismissed; {} not acknowledged",
+            amount(status.quarantine_acked),
+            amount(status.quarantine_alerting),
+            amount(status.quarantine_unacked)
+        )?;
+    }
     writeln!(out)?;
     spool(out, status, now)?;
     writeln!(out)?;

@@ -260,13 +260,15 @@ impl Daemon {
         self.setup.env.retain(|(key, _)| key != "FAILPOINTS");
     }
 
-    /// Waits until everything runs.
+    /// Waits until everything runs. What lies in quarantine keeps nobody from logging in and storing.
     #[track_caller]
     pub fn wait_ready(&self) {
         eventually(PATIENCE, "ready", || {
             assert!(self.is_alive(), "it ended while it started\n{}", self.log());
             let ready = |status: Status| {
-                self.without_wanted(status.troubles.clone()).is_empty()
+                let in_the_way = |trouble: &&String| !trouble.contains("in quarantine");
+                let troubles = self.without_wanted(status.troubles.clone());
+                troubles.iter().find(in_the_way).is_none()
                     && status.devices_loaded
                     && status.writers.iter().all(|writer| writer.database == "up")
                     && status.ports.iter().all(|port| port.state == "running")
