@@ -70,6 +70,8 @@ pub struct Hub {
     pub receive_used: Arc<AtomicUsize>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
+    /// Whether a person has to look at the clocks.
+    pub clock_doubted: AtomicBool,
     /// The writers.
     pub writers: Vec<WriterSeat>,
     /// The way to the supervisor.
@@ -96,6 +98,7 @@ impl Hub {
             room,
             receive_used: Arc::default(),
             schema_ready,
+            clock_doubted: AtomicBool::new(false),
             writers,
             asks,
             ports: RwLock::default(),

@@ -219,6 +219,11 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
     if !hub.fleet.is_loaded() {
         troubles.push("the device list is not loaded; logins are not answered".to_owned());
     }
+    if hub.clock_doubted.load(Ordering::Relaxed) {
+        troubles.push(
+            "the clocks or the newest record disagree about the time; the log says more".to_owned(),
+        );
+    }
     for unbound in hub.unbound() {
         troubles.push(format!("port {}: {}", unbound.listen, unbound.reason));
     }
