@@ -3,13 +3,17 @@
 //! Knows no thread and no clock: the caller says what time it is and tries again when a table was in use.
 //! Invariants: partitions never overlap, also when the width in the conf changes: a new one fills the gap that
 //! the existing ones leave. A row is in the default partition or in its own, never in none: both change in one
-//! transaction. Nothing waits for a lock longer than `LOCK_WAIT`, so that no insert queues behind a long report; and the
-//! default partition is locked only for as long as reading it takes, not for the moving of its rows.
+//! transaction. Nothing waits for a lock longer than `LOCK_WAIT`, so that no insert queues behind a long report; and
+//! nobody waits for the moving of rows, only for one reading of the default partition, which attaching costs.
+//!
+//! `record` itself is locked before its default partition. A query that waited for the default partition alone would have made
+//! its list of partitions before: it would find the moved rows neither there nor in the new one.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::{Date, ISOWeekDate, Weekday};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use postgres::error::SqlState;
 use postgres::{Client, Transaction};
 
 use super::error::StoreError;
@@ -22,7 +26,9 @@ pub const LOCK_WAIT: Duration = Duration::from_millis(1200);
 /// Partitions made ahead of the current one.
 pub const N_AHEAD: usize = 4;
 
-const LOCK_DEFAULT: &str = "LOCK TABLE trackport.record_default IN ACCESS EXCLUSIVE MODE";
+/// In this order, and without the other partitions.
+const LOCK_TABLES: &str = "LOCK TABLE ONLY trackport.record IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE trackport.record_default IN ACCESS EXCLUSIVE MODE";
 
 /// One process makes or drops partitions at a time.
 const LOCK: i64 = 8_386_109_001;
@@ -205,10 +211,6 @@ fn make(
 ) -> Result<(), StoreError> {
     let table = format!("trackport.{}", quoted(&partition.name));
     let (from, to) = (literal(partition.from)?, literal(partition.to)?);
-    // A report that holds the default partition now would be found only after all the moving.
-    let mut trial = transaction.savepoint("trial")?;
-    trial.batch_execute(LOCK_DEFAULT)?;
-    trial.rollback()?;
     transaction.batch_execute(&format!(
         "CREATE TABLE {table} (LIKE trackport.record INCLUDING ALL EXCLUDING COMMENTS);
          -- With this check attaching need not read the new table.
@@ -216,17 +218,34 @@ fn make(
          -- What is begun now would have to be done anew from the start.
          SET LOCAL statement_timeout = 0"
     ))?;
+    let n_blocks = n_blocks(transaction)?;
+    if n_blocks > N_BLOCKS_AT_ONCE {
+        // A report that is in the way now would be found only after all the moving.
+        let mut trial = transaction.savepoint("trial")?;
+        trial.batch_execute(LOCK_TABLES)?;
+        trial.rollback()?;
+    }
     // Everybody sees the rows where they were until the end, and goes on inserting beside them.
     move_rows(transaction, &table, (&from, &to), beat)?;
-    // No row of this span may come into the default partition between the last move and the end. What came during the first
-    // is little, so that this is little more than reading.
-    transaction.batch_execute(LOCK_DEFAULT)?;
-    let n_blocks = move_rows(transaction, &table, (&from, &to), beat)?;
-    beat(PIECE + PER_BLOCK * u32::try_from(n_blocks).unwrap_or(u32::MAX));
-    transaction.batch_execute(&format!(
-        "ALTER TABLE trackport.record ATTACH PARTITION {table} FOR VALUES FROM ('{from}') TO ('{to}');
-         ALTER TABLE {table} DROP CONSTRAINT bound;"
-    ))?;
+    transaction.batch_execute(LOCK_TABLES)?;
+    let reading = PIECE + PER_BLOCK * u32::try_from(n_blocks).unwrap_or(u32::MAX);
+    let attach = format!(
+        "ALTER TABLE trackport.record ATTACH PARTITION {table} FOR VALUES FROM ('{from}') TO ('{to}')"
+    );
+    beat(reading);
+    let mut trial = transaction.savepoint("trial")?;
+    match trial.batch_execute(&attach) {
+        Ok(()) => trial.commit()?,
+        // Rows of this span came during the moving; no more of them can come now.
+        Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {
+            trial.rollback()?;
+            move_rows(transaction, &table, (&from, &to), beat)?;
+            beat(reading);
+            transaction.batch_execute(&attach)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    transaction.batch_execute(&format!("ALTER TABLE {table} DROP CONSTRAINT bound"))?;
     let may_grant: bool = transaction
         .query_one(
             "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'trackport_read')",
@@ -239,19 +258,23 @@ fn make(
     Ok(())
 }
 
-/// Moves the rows of a span that this transaction sees in the default partition; returns how many blocks that has.
+/// The size of the default partition.
+fn n_blocks(transaction: &mut Transaction<'_>) -> Result<i64, StoreError> {
+    let row = transaction.query_one(
+        "SELECT pg_relation_size('trackport.record_default') / current_setting('block_size')::bigint",
+        &[],
+    )?;
+    Ok(row.get(0))
+}
+
+/// Moves the rows of a span that this transaction sees in the default partition.
 fn move_rows(
     transaction: &mut Transaction<'_>,
     table: &str,
     (from, to): (&str, &str),
     beat: &mut dyn FnMut(Duration),
-) -> Result<i64, StoreError> {
-    let n_blocks: i64 = transaction
-        .query_one(
-            "SELECT pg_relation_size('trackport.record_default') / current_setting('block_size')::bigint",
-            &[],
-        )?
-        .get(0);
+) -> Result<(), StoreError> {
+    let n_blocks = n_blocks(transaction)?;
     // By place in the table, because every piece by time would search all of it.
     let mut first = 0;
     while first < n_blocks {
@@ -266,7 +289,7 @@ fn move_rows(
         ))?;
         first = next;
     }
-    Ok(n_blocks)
+    Ok(())
 }
 
 /// `base`, or where it is taken or only a part of its span is missing, `base` with the first day, and a number.

@@ -10,6 +10,7 @@ use trackport::conf::PartitionWidth;
 use trackport::protocol::teltonika::Codec;
 use trackport::protocol::teltonika::encode::RecordSpec;
 use trackport::store::partition::{Partition, ensure_partitions, list_partitions};
+use trackport::store::rows::COLUMNS;
 
 use crate::harness::daemon::{Daemon, Setup};
 use crate::harness::device::{ANSWER, Device, encode, record};
@@ -39,13 +40,16 @@ fn at(time: SystemTime) -> Vec<u8> {
 }
 
 /// Copies of the one record in the table, of devices that nobody knows: `n` around `time`, a millisecond apart.
-fn fill(client: &mut Client, time: SystemTime, n: i64) {
+fn fill(client: &mut Client, time: SystemTime, n: i32) {
+    let others = COLUMNS.strip_prefix("device_id, time").unwrap();
     client.batch_execute("SET statement_timeout = 0").unwrap();
     client
         .execute(
-            "INSERT INTO trackport.record SELECT (jsonb_populate_record(r, jsonb_build_object(
-                 'device_id', 1000000 + n % 100, 'time', $1::timestamptz + n * interval '1 ms'))).*
-             FROM (SELECT * FROM trackport.record LIMIT 1) r, generate_series(1, $2) n",
+            &format!(
+                "INSERT INTO trackport.record ({COLUMNS})
+                 SELECT 1000000 + n % 100, $1::timestamptz + n * interval '1 ms' {others}
+                 FROM (SELECT * FROM trackport.record LIMIT 1) r, generate_series(1, $2) n"
+            ),
             &[&time, &n],
         )
         .unwrap();
@@ -98,7 +102,7 @@ fn checked(client: &mut Client) -> Vec<Partition> {
 
 #[test]
 fn records_of_the_future_move_into_their_partition_unseen_by_readers_and_devices() {
-    const N: i64 = 150_000;
+    const N: i32 = 150_000;
     let (mut daemon, mut client, port) = started_with("day", "");
     let ahead = now() + days(9);
     fill(&mut client, ahead, N);
@@ -121,7 +125,10 @@ fn records_of_the_future_move_into_their_partition_unseen_by_readers_and_devices
             while !done.load(Ordering::Relaxed) {
                 let n = number(&mut client, &sql, &[&ahead, &(ahead + days(1))]);
                 // What a device sends is cut to milliseconds, so it may lie before.
-                assert!(n == N || n == N + 1, "{n} of {N} after {n_reads} reads");
+                assert!(
+                    n == i64::from(N) || n == i64::from(N) + 1,
+                    "{n} of {N} after {n_reads} reads"
+                );
                 n_reads += 1;
             }
             n_reads
@@ -151,7 +158,7 @@ fn records_of_the_future_move_into_their_partition_unseen_by_readers_and_devices
         report.slowest()
     );
     let n_loaded = i64::try_from(report.n_acked()).unwrap();
-    assert_eq!(all_records(&mut client), N + 2 + n_loaded);
+    assert_eq!(all_records(&mut client), i64::from(N) + 2 + n_loaded);
     assert_eq!(records(&mut client, imei(2)), 1);
     // The same record again finds itself in the partition.
     Device::login(port, imei(2)).deliver(&at(ahead));
