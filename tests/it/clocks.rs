@@ -1,12 +1,14 @@
 //! What must hold when a clock is wrong, a device's or the server's: every record is stored and acked, `latest` shows the truth
 //! as soon as the clock is right again, and nothing is removed because of a time that only one clock tells of.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use postgres::Client;
+use trackport::conf::PartitionWidth;
 use trackport::imei::Imei;
 use trackport::protocol::teltonika::Codec;
 use trackport::protocol::teltonika::encode::RecordSpec;
+use trackport::store::partition::ensure_partitions;
 
 use crate::harness::daemon::{Setup, started};
 use crate::harness::device::{ANSWER, Device, encode, record};
@@ -194,6 +196,43 @@ fn latest_is_right_as_soon_as_a_device_clock_is_right_again() {
         assert_eq!(daemon.stop(), Some(0));
     }
     assert_eq!(records(&mut client, imei(1)), 10, "all are stored");
+}
+
+#[test]
+fn when_every_clock_of_the_machine_is_ahead_the_records_keep_all_from_being_dropped() {
+    let (database, mut client) = pg::shared().migrated();
+    let port = free_port();
+    // A year ahead, the database's clock with the server's, looks like records that are a year old.
+    let then = SystemTime::now() - Duration::from_secs(365 * 86_400);
+    let made = ensure_partitions(&mut client, PartitionWidth::Week, then, &mut |_| ()).unwrap();
+    let mut daemon = Setup::new(&database.url)
+        .port(port)
+        .more("[retention]\nkeep = \"30 days\"")
+        .start();
+    let mut device = Device::login(port, imei(1));
+    for days in [367, 366, 365] {
+        deliver(&mut device, from_now(-days * DAY));
+    }
+    eventually(ANSWER, "the keeper writes", || {
+        latest_now(&mut client, imei(1)).is_some()
+    });
+    drop(device);
+    assert_eq!(daemon.stop(), Some(0));
+    daemon.launch();
+    let names: Vec<&str> = made.iter().map(|one| one.name.as_str()).collect();
+    daemon.wait_log(
+        secs(10),
+        &["clock in doubt", &format!("kept={}", names.join(","))],
+    );
+    assert!(!daemon.status().troubles.is_empty());
+    assert_eq!(records(&mut client, imei(1)), 3);
+    // A device that tells of now settles it.
+    assert_eq!(latest(&mut client, port, imei(2)), None);
+    assert_eq!(daemon.stop(), Some(0));
+    daemon.launch();
+    daemon.wait_log(secs(10), &["partitions dropped", &names.join(",")]);
+    daemon.wait_ready();
+    assert_eq!(records(&mut client, imei(1)), 0);
 }
 
 /// The server's own clock: moved by an injected fault.
