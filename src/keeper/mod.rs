@@ -276,7 +276,12 @@ impl Keeper<'_> {
                 ),
             );
         }
-        Ok(RETENTION_EVERY_MS)
+        // A doubt may be settled by the next record.
+        Ok(if self.watch.is_doubted() {
+            PARTITIONS_EVERY_MS
+        } else {
+            RETENTION_EVERY_MS
+        })
     }
 
     fn tell_doubt(&self) {

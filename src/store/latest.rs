@@ -224,13 +224,18 @@ static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     let newest = |record: &str, condition: &str| {
         let believable = believable(record);
         format!(
-            "SELECT {record}.* FROM (
-                 SELECT {record}.time, {record}.received_at FROM trackport.record {record}
+            "SELECT one.* FROM (
+                 SELECT {record}.* FROM trackport.record {record}
                  WHERE {believable} AND {condition} ORDER BY {record}.time DESC, {record}.digest DESC LIMIT 1
              ) top
-             JOIN trackport.record {record} ON {record}.time BETWEEN least(top.time, top.received_at) AND top.time
-                 AND {believable} AND {condition}
-             ORDER BY least({record}.time, {record}.received_at) DESC, {record}.time DESC, {record}.digest DESC LIMIT 1"
+             CROSS JOIN LATERAL (
+                 SELECT top.*
+                 UNION ALL
+                 SELECT {record}.* FROM trackport.record {record}
+                 WHERE top.time > top.received_at AND {record}.time BETWEEN top.received_at AND top.time
+                     AND {believable} AND {condition}
+             ) one
+             ORDER BY least(one.time, one.received_at) DESC, one.time DESC, one.digest DESC LIMIT 1"
         )
     };
     let newest_record = newest("r", "r.time >= d.time");

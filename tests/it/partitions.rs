@@ -174,6 +174,7 @@ fn records_of_the_future_move_into_their_partition_unseen_by_readers_and_devices
         all_records(&mut client),
         i64::from(N) + 2 + n_sent + n_loaded
     );
+    assert_eq!(daemon.count("thread silent"), 0);
     // The same record again finds itself in the partition.
     Device::login(port, imei(2)).deliver(&at(ahead));
     assert_eq!(records(&mut client, imei(2)), n_sent + 1);
