@@ -36,6 +36,8 @@ pub mod typed;
 /// What the wall clock is held against before anything is removed.
 pub mod witness;
 
+/// Rows into a new partition.
+mod attach;
 /// The dictionary as a table.
 mod avl_id;
 /// Whether a text has changed.
