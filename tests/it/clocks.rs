@@ -12,7 +12,7 @@ use trackport::store::partition::ensure_partitions;
 
 use crate::harness::daemon::{Setup, started};
 use crate::harness::device::{ANSWER, Device, encode, record};
-use crate::harness::rows::{number, quarantine, records};
+use crate::harness::rows::{quarantine, records};
 use crate::harness::{eventually, free_port, imei, ms, postgres as pg, secs};
 
 const MINUTE: i64 = 60_000;
@@ -240,6 +240,7 @@ fn when_every_clock_of_the_machine_is_ahead_the_records_keep_all_from_being_drop
 mod server {
     use super::*;
     use crate::harness::daemon::{Daemon, Folder};
+    use crate::harness::rows::number;
     use std::fs;
 
     const SHIFT: &str = "TRACKPORT_CLOCK_SHIFT_FILE";
