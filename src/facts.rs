@@ -170,6 +170,10 @@ facts! {
     PartitionsMade "partitions made" Info;
     /// Partitions were dropped by retention.
     PartitionsDropped "partitions dropped" Info;
+    /// Clocks or records disagree about the time: nothing is removed by its age until a person has looked.
+    ClockDoubted "clock in doubt" Error;
+    /// The wall clock was set, or the machine slept.
+    ClockStepped "wall clock stepped" Warn;
     /// Housekeeping failed and is tried again.
     KeeperFailed "housekeeping failed" Warn;
     /// Side notes were dropped because their queue was full; records are not among them.

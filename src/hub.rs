@@ -13,13 +13,9 @@ use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::Port;
 use crate::room::Room;
-<<<<<<< HEAD
 use crate::spooler::SpoolState;
-use crate::writer::Seat;
-=======
 use crate::store::held::Counts;
-use crate::writer::WriterState;
->>>>>>> quarantine
+use crate::writer::Seat;
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -66,6 +62,8 @@ pub struct Hub {
     pub receive_used: Arc<AtomicUsize>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
+    /// Whether a person has to look at the clocks.
+    pub clock_doubted: AtomicBool,
     /// The writers.
     pub writers: Vec<Seat>,
     /// The spool.
@@ -95,6 +93,7 @@ impl Hub {
             room,
             receive_used: Arc::default(),
             schema_ready,
+            clock_doubted: AtomicBool::new(false),
             writers,
             spool: Arc::default(),
             asks,

@@ -21,7 +21,7 @@ use crate::facts::{self, Fact};
 use crate::intake::{Content, Received};
 use crate::life::Life;
 use crate::mailbox::Outcome;
-use crate::notes::Notes;
+use crate::notes::{Note, Notes};
 use crate::store::error::StoreError;
 use crate::store::quarantine::{self, QuarantineEntry, Seen};
 
@@ -231,12 +231,14 @@ impl<'a> Storer<'a> {
         let seen = self
             .line
             .ask(&|| is_awaited(lot), |client| keep(client, &entry))?;
+        self.notes.leave(Note::Quarantined);
         if seen.is_full {
             let imei = packet.device.imei;
             facts::say(
                 Fact::QuarantineFull,
                 format_args!(
-                    "imei={imei}: its packets are not acked until somebody has looked: trackport quarantine list --imei {imei}"
+                    "imei={imei}: such packets of it are not acked any more; look with `trackport quarantine list --imei {imei}`, \
+                     then retry, or export and remove"
                 ),
             );
         }

@@ -21,12 +21,8 @@ use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
 use crate::life::Life;
 use crate::mailbox::CloseReason;
-<<<<<<< HEAD
 use crate::spooler::SpoolState;
-=======
 use crate::store::held::Counts;
-use crate::writer::Link;
->>>>>>> quarantine
 
 /// How long one question may take to arrive and its answer to leave.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -149,13 +145,10 @@ pub fn status(hub: &Hub) -> Status {
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
-<<<<<<< HEAD
         spool: spool(&hub.spool, hub),
-=======
         quarantine_acked: quarantine.n_acked,
         quarantine_alerting: quarantine.n_alerting,
         quarantine_unacked: quarantine.n_unacked,
->>>>>>> quarantine
         counts: facts::totals()
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
@@ -271,6 +264,11 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
                 "the device list is a copy of {n} devices; logins of others are not answered"
             ),
         });
+    }
+    if hub.clock_doubted.load(Ordering::Relaxed) {
+        troubles.push(
+            "the clocks or the newest record disagree about the time; the log says more".to_owned(),
+        );
     }
     for unbound in hub.unbound() {
         troubles.push(format!("port {}: {}", unbound.listen, unbound.reason));

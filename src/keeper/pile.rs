@@ -138,14 +138,14 @@ impl Pile {
     }
 
     /// Writes everything; what fails stays for the next time.
-    pub(super) fn flush(&mut self, client: &mut Client) -> Result<(), StoreError> {
+    pub(super) fn flush(&mut self, client: &mut Client, now: SystemTime) -> Result<(), StoreError> {
         if !self.latest.is_empty() {
-            update_latest(client, &self.latest)?;
+            update_latest(client, &self.latest, now)?;
             self.latest = Newest::default();
         }
         if !self.contacts.is_empty() {
             let contacts: Vec<DeviceContact> = self.contacts.values().cloned().collect();
-            store_contacts(client, &contacts)?;
+            store_contacts(client, &contacts, now)?;
             self.contacts.clear();
         }
         if !self.events.is_empty() {

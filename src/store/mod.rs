@@ -37,6 +37,11 @@ pub mod rows;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 
+/// What the wall clock is held against before anything is removed.
+pub mod witness;
+
+/// Rows into a new partition.
+mod attach;
 /// The dictionary as a table.
 mod avl_id;
 /// Whether a text has changed.

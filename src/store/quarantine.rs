@@ -178,17 +178,18 @@ fn store(
     })
 }
 
-/// Removes the oldest entries beyond the bounds, of those that were not acked.
+/// Removes the oldest entries beyond the bounds, of those that were not acked. Entries from a time when the clock was ahead count
+/// as from now, so that they do not drive out everything that comes after them.
 fn rotate(client: &mut impl GenericClient, imei: Option<&str>) -> Result<(), StoreError> {
     client.execute(
         "DELETE FROM trackport.quarantine WHERE id IN (
              SELECT id FROM trackport.quarantine WHERE imei IS NOT DISTINCT FROM $1 AND NOT acked
-             ORDER BY last_at DESC, id DESC OFFSET $2)",
+             ORDER BY least(last_at, now()) DESC, id DESC OFFSET $2)",
         &[&imei, &UNACKED_PER_DEVICE_MAX],
     )?;
     client.execute(
         "DELETE FROM trackport.quarantine WHERE id IN (
-             SELECT id FROM trackport.quarantine WHERE NOT acked ORDER BY last_at DESC, id DESC OFFSET $1)",
+             SELECT id FROM trackport.quarantine WHERE NOT acked ORDER BY least(last_at, now()) DESC, id DESC OFFSET $1)",
         &[&UNACKED_MAX],
     )?;
     Ok(())

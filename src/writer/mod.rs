@@ -15,13 +15,8 @@ use crate::facts::{self, Fact};
 use crate::hand::{Hand, InHand};
 use crate::intake::{Received, WriterMessage};
 use crate::life::Life;
-<<<<<<< HEAD
 use crate::mailbox::{Outcome, Passed};
 use crate::notes::Notes;
-=======
-use crate::mailbox::Outcome;
-use crate::notes::{Note, Notes};
->>>>>>> quarantine
 use crate::room::Room;
 
 /// One writer's queue and state, through all its generations.
@@ -153,119 +148,7 @@ impl Lot for InHand<'_> {
         self.resolve(n, outcome);
     }
 
-<<<<<<< HEAD
     fn is_acked(&self) -> bool {
         false
-=======
-    /// A packet that the database refuses, alone as it is, goes to quarantine for good.
-    fn store_refused(&mut self, delivery: Delivery) {
-        let reason = self.around.state.last_error();
-        let entry = QuarantineEntry {
-            code: "refused_by_database",
-            reason: &reason,
-            ..entry(&delivery)
-        };
-        let Some(seen) = self.quarantine(quarantine::refused, &entry) else {
-            return;
-        };
-        if !seen.acked {
-            return delivery.ticket.resolve(Outcome::SendAgain);
-        }
-        let (imei, bytes) = (delivery.device.imei, delivery.frame.len());
-        facts::say(
-            Fact::PacketRefused,
-            format_args!(
-                "imei={imei} bytes={bytes} records={} reason={reason:?}",
-                delivery.n_records
-            ),
-        );
-        if !self.life.is_retired() {
-            delivery.ticket.resolve(Outcome::Durable);
-        }
-    }
-
-    /// Brings `entry` to quarantine by `keep`; `None` when the thread may not go on.
-    fn quarantine(&mut self, keep: Keep, entry: &QuarantineEntry<'_>) -> Option<Seen> {
-        let seen = loop {
-            match self.with_database(|inserter| keep(inserter.client(), entry)) {
-                Ok(seen) => break seen,
-                Err(Failed::Again) => {}
-                Err(Failed::Known | Failed::Split) => self.quarantine_refused(),
-                Err(Failed::GivenUp) => return None,
-            }
-        };
-        self.around.notes.leave(Note::Quarantined);
-        if seen.is_full {
-            let imei = entry
-                .imei
-                .map_or_else(|| "-".to_owned(), |imei| imei.to_string());
-            facts::say(
-                Fact::QuarantineFull,
-                format_args!(
-                    "imei={imei}: such packets of it are not acked any more; look with `trackport quarantine list --imei {imei}`, \
-                     then retry, or export and remove"
-                ),
-            );
-        }
-        Some(seen)
-    }
-
-    /// Quarantine takes any bytes; when the table refuses them all the same, somebody has changed it.
-    fn quarantine_refused(&mut self) {
-        let error = StoreError::Refused(self.around.state.last_error());
-        self.person_needed(&error);
-    }
-
-    /// A packet that cannot be read goes to quarantine; the third time for good.
-    fn store_broken(&mut self, delivery: Delivery) {
-        let Content::Broken {
-            code,
-            ref reason,
-            declared,
-        } = delivery.content
-        else {
-            return;
-        };
-        let entry = QuarantineEntry {
-            code,
-            reason,
-            n_records: declared.map(i32::from),
-            ..entry(&delivery)
-        };
-        let Some(seen) = self.quarantine(quarantine::report, &entry) else {
-            return;
-        };
-        if self.life.is_retired() {
-            return;
-        }
-        if seen.acked {
-            let imei = delivery.device.imei;
-            facts::say(
-                Fact::PacketQuarantined,
-                format_args!(
-                    "imei={imei} seen={} reason={reason:?}: kept and acked, so that the device goes on",
-                    seen.n_seen
-                ),
-            );
-            delivery.ticket.resolve(Outcome::QuarantinedForGood);
-        } else {
-            delivery.ticket.resolve(Outcome::SendAgain);
-        }
-    }
-}
-
-fn entry(delivery: &Delivery) -> QuarantineEntry<'_> {
-    QuarantineEntry {
-        imei: Some(delivery.device.imei),
-        device_id: Some(delivery.device.id()),
-        received_at: clock::system_time(delivery.received_at_us),
-        port: Some(i32::from(delivery.port)),
-        address: Some(delivery.peer.ip().to_canonical()),
-        code: "",
-        reason: "",
-        bytes: &delivery.frame,
-        digest: XxHash3_64::oneshot(&delivery.frame).cast_signed(),
-        n_records: Some(i32::from(delivery.n_records)),
->>>>>>> quarantine
     }
 }

@@ -40,6 +40,10 @@ mod systemd;
 // Threads that die or hang.
 #[cfg(feature = "faults")]
 mod restart;
+// Clocks that are wrong, of devices and of the server.
+mod clocks;
+// Partitions under a running server: made, filled, changed in width, dropped.
+mod partitions;
 // The conf file and the command line.
 mod conf_cli;
 // Tools that play devices and explain packets.

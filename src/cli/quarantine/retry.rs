@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -58,7 +59,7 @@ pub(super) fn run(path: &Path, choice: &Choice, dry_run: bool) -> anyhow::Result
     }
     for device_id in device_ids {
         // What was stored may be the device's newest record.
-        repair_latest(inserter.client(), device_id - 1, 1)?;
+        repair_latest(inserter.client(), device_id - 1, 1, SystemTime::now())?;
     }
     let (removed, ending) = if dry_run {
         (
