@@ -246,9 +246,13 @@ impl Index {
         self.set_aside_bytes += bytes;
     }
 
-    /// Bytes of all files.
+    /// Bytes of all files, with the seal that the one that grows will get.
     pub(super) fn bytes(&self) -> u64 {
-        let segments: u64 = self.segments.values().map(|segment| segment.bytes).sum();
+        let with_seal = |segment: &Segment| match segment.state {
+            State::Open | State::Appending => segment.bytes + SEAL_BYTES as u64,
+            State::Closed | State::Arriving => segment.bytes,
+        };
+        let segments: u64 = self.segments.values().map(with_seal).sum();
         segments + self.set_aside_bytes
     }
 

@@ -362,3 +362,6 @@ fn disk_error(disk: &dyn Disk, doing: &'static str, file: &str, source: io::Erro
 fn segment_name(number: u64) -> String {
     format!("{number:016}.seg")
 }
+
+#[cfg(test)]
+mod tests;
