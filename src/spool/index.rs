@@ -3,7 +3,7 @@
 //! Invariant: a segment is in here before its file can be written, so numbers are read in the order in which they were given, and
 //! none appears behind the reader. At most one segment can be added to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::format::{HEADER_BYTES, SEAL_BYTES, Tally};
 use super::{Position, SpoolError};
@@ -82,9 +82,16 @@ pub(super) struct Index {
     closed_up_to: u64,
     set_aside_files: u64,
     set_aside_bytes: u64,
+    /// Files that arrived and are left where they are; told once.
+    left_alone: BTreeSet<String>,
 }
 
 impl Index {
+    /// Whether the file was told to be left alone before; from now on it was.
+    pub(super) fn is_told(&mut self, name: &str) -> bool {
+        !self.left_alone.insert(name.to_owned())
+    }
+
     /// Makes all appenders before it strangers, and says the number of the new one.
     pub(super) fn supersede(&mut self) -> u64 {
         self.generation += 1;
