@@ -23,6 +23,8 @@ pub mod run;
 pub mod send;
 /// `trackport simulate`
 pub mod simulate;
+/// `trackport spool`
+pub mod spool;
 /// `trackport status`, `session` and `port`
 pub mod status;
 mod text;
@@ -108,6 +110,9 @@ pub enum Command {
     /// See and restart the ports of the running server
     #[command(subcommand)]
     Port(status::PortCommand),
+    /// See what waits on disk for the database; write it out, put it in elsewhere
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Say what the running server does: threads, ports, queues, rates
     Status(status::StatusArgs),
     /// Play a capture to a server as a device would, and show the answers
@@ -173,6 +178,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
+        Command::Spool(command) => spool::run(command, conf),
         Command::Send(args) => send::run(args, conf),
         Command::Decode(args) => decode::run(args, conf),
         Command::Simulate(args) => simulate::run(args, conf),
@@ -255,6 +261,9 @@ mod tests {
             "trackport session list --port 5027",
             "trackport session close 356307042441013",
             "trackport port list",
+            "trackport spool list --devices --json",
+            "trackport spool export --to spooled.jsonl --imei 356307042441013 old/spool",
+            "trackport spool import -",
             "trackport port restart 5027 [::]:5028",
             "trackport status --json",
             "trackport send --imei 356307042441013 --to localhost:5027 -",

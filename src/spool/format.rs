@@ -383,3 +383,13 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     number.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(number)
 }
+
+/// A header as a later trackport might write it.
+#[cfg(test)]
+pub(super) fn later_header() -> [u8; HEADER_BYTES] {
+    let mut bytes = header(1);
+    bytes[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
+    let crc = crc32(&bytes[..20]);
+    bytes[20..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}

@@ -3,7 +3,7 @@
 //! Invariant: a segment is in here before its file can be written, so numbers are read in the order in which they were given, and
 //! none appears behind the reader. At most one segment can be added to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::format::{HEADER_BYTES, SEAL_BYTES, Tally};
 use super::{Position, SpoolError};
@@ -82,9 +82,16 @@ pub(super) struct Index {
     closed_up_to: u64,
     set_aside_files: u64,
     set_aside_bytes: u64,
+    /// Files that arrived and are left where they are; told once.
+    left_alone: BTreeSet<String>,
 }
 
 impl Index {
+    /// Whether the file was told to be left alone before; from now on it was.
+    pub(super) fn is_told(&mut self, name: &str) -> bool {
+        !self.left_alone.insert(name.to_owned())
+    }
+
     /// Makes all appenders before it strangers, and says the number of the new one.
     pub(super) fn supersede(&mut self) -> u64 {
         self.generation += 1;
@@ -246,9 +253,13 @@ impl Index {
         self.set_aside_bytes += bytes;
     }
 
-    /// Bytes of all files.
+    /// Bytes of all files, with the seal that the one that grows will get.
     pub(super) fn bytes(&self) -> u64 {
-        let segments: u64 = self.segments.values().map(|segment| segment.bytes).sum();
+        let with_seal = |segment: &Segment| match segment.state {
+            State::Open | State::Appending => segment.bytes + SEAL_BYTES as u64,
+            State::Closed | State::Arriving => segment.bytes,
+        };
+        let segments: u64 = self.segments.values().map(with_seal).sum();
         segments + self.set_aside_bytes
     }
 

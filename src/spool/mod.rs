@@ -24,7 +24,7 @@
 //! | `….seg.tail.bad` | bytes after the last whole frame of a segment that was not finished: what a crash interrupted |
 //! | `lock` | flocked by the process that owns the folder, with its pid in it |
 //!
-//! Other names are left alone.
+//! `incoming-….tmp` is being written by `trackport spool import`. Other names are left alone.
 //!
 //! # The format, version 1
 //!
@@ -50,6 +50,7 @@ mod append;
 mod disk;
 mod entry;
 mod format;
+mod incoming;
 mod index;
 mod open;
 mod read;
@@ -63,8 +64,9 @@ pub use append::Appender;
 pub use disk::{Disk, DiskFile, Folder, Listed, Locking, Space};
 pub use entry::{ContentRef, Entry, EntryContent, EntryRef};
 pub use format::{Header, Scan, Tally, scan};
+pub use incoming::{Adopted, write_incoming};
 pub use index::Depth;
-pub use open::{Adopted, Found, FoundKind, Look, Opened, find, look};
+pub use open::{Found, FoundKind, Look, Opened, examine, find, look};
 pub use read::{Chunk, Released};
 
 use crate::clock::{self, Millis};
@@ -344,3 +346,6 @@ fn disk_error(disk: &dyn Disk, doing: &'static str, file: &str, source: io::Erro
 fn segment_name(number: u64) -> String {
     format!("{number:016}.seg")
 }
+
+#[cfg(test)]
+mod tests;

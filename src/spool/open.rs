@@ -1,4 +1,4 @@
-//! What lies in a spool's folder: at a start, when files arrive from elsewhere, and for people who look.
+//! What lies in a spool's folder: at a start, and for people who look.
 //!
 //! Invariants: of a finished segment only the seal is read, so a start takes the same time however much waits. Nothing
 //! that is found keeps the program from starting; only a folder that cannot be listed or is another's does.
@@ -9,37 +9,24 @@ use std::sync::{Arc, Mutex};
 use super::disk::{Disk, DiskFile, Listed, Locking};
 use super::format::{self, HEADER_BYTES, Header, SEAL_BYTES, Tally, scan};
 use super::index::{Depth, Index, Segment, State};
-use super::{
-    Damage, DamageKind, Settings, Spool, SpoolError, UNSEALED_BYTES_MAX, disk_error, segment_name,
-};
+use super::{Damage, DamageKind, Settings, Spool, SpoolError, UNSEALED_BYTES_MAX, disk_error};
 
 /// The file that is flocked.
 const LOCK: &str = "lock";
 /// The end of a segment's name.
-const SEGMENT: &str = ".seg";
+pub(super) const SEGMENT: &str = ".seg";
 /// The beginning of the name of a segment from elsewhere.
-const INCOMING: &str = "incoming-";
+pub(super) const INCOMING: &str = "incoming-";
 /// The end of the name of a file that is set aside.
-const BAD: &str = ".bad";
+pub(super) const BAD: &str = ".bad";
 /// The same of a tail.
-const TAIL_BAD: &str = ".tail.bad";
+pub(super) const TAIL_BAD: &str = ".tail.bad";
 
 /// What was found at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// How much waits to be drained.
     pub depth: Depth,
-    /// What could not be read, and what became of it.
-    pub damaged: Vec<Damage>,
-}
-
-/// What arrived from elsewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Adopted {
-    /// Files taken in.
-    pub files: u64,
-    /// What is in them.
-    pub tally: Tally,
     /// What could not be read, and what became of it.
     pub damaged: Vec<Damage>,
 }
@@ -88,7 +75,7 @@ impl Look {
     }
 
     /// Whether nothing in the file can be drained.
-    fn is_useless(&self) -> bool {
+    pub(super) fn is_useless(&self) -> bool {
         self.damage.iter().any(|kind| {
             matches!(
                 kind,
@@ -171,12 +158,15 @@ fn try_look(disk: &dyn Disk, name: &str) -> io::Result<Look> {
         let reason = format!("{size} bytes are more than any segment has");
         return Ok(Look::of(DamageKind::Unreadable { reason }));
     }
-    Ok(look_through(&read_all(&*file, 0, size)?))
+    Ok(examine(&read_all(&*file, 0, size)?))
 }
 
-/// Looks at all bytes of a segment.
-fn look_through(bytes: &[u8]) -> Look {
+/// What is in the bytes of a segment, all of them looked at.
+pub fn examine(bytes: &[u8]) -> Look {
     let scan = scan(bytes);
+    if let Header::Newer { version } = scan.header {
+        return Look::of(DamageKind::Newer { version });
+    }
     let tail = usize::try_from(scan.end).map_or(&[][..], |end| &bytes[end..]);
     let is_good = matches!(scan.header, Header::Good { .. });
     if scan.entries.is_empty() && scan.sealed.is_none() && !is_good {
@@ -264,52 +254,10 @@ impl Spool {
         let depth = spool.depth();
         Ok((spool, Opened { depth, damaged }))
     }
-
-    /// Takes in segments that were put into the folder from elsewhere, as the newest ones.
-    ///
-    /// # Errors
-    /// What the disk says; what was not taken in yet is there for the next time.
-    pub fn adopt_incoming(&self) -> Result<Adopted, SpoolError> {
-        let found = find(&*self.disk).map_err(|source| self.error("list", ".", source))?;
-        let mut adopted = Adopted::default();
-        for file in found.iter().filter(|file| file.kind == FoundKind::Incoming) {
-            let Some(look) = look(&*self.disk, &file.name) else {
-                continue;
-            };
-            if look.is_useless() {
-                let aside = set_aside(&*self.disk, &found, file, &look);
-                adopted.damaged.extend(aside.map(|(damage, bytes)| {
-                    self.index().set_aside(bytes);
-                    damage
-                }));
-                continue;
-            }
-            let number = self.index().arrive();
-            let name = segment_name(number);
-            if let Err(source) = self.disk.rename(&file.name, &name) {
-                self.index().remove(number);
-                return Err(self.error("take in", &file.name, source));
-            }
-            let told = |kind: &DamageKind| Damage {
-                file: name.clone(),
-                kind: kind.clone(),
-                kept_as: format!("{name}{BAD}"),
-            };
-            adopted.damaged.extend(look.damage.iter().map(told));
-            adopted.files += 1;
-            adopted.tally.add(&look.tally);
-            self.index().put(number, segment(&look, file.bytes, true));
-            // Until the name is safe, a crash would bring the file back as incoming: its records would come twice, which is harmless.
-            self.disk
-                .sync_dir()
-                .map_err(|source| self.error("sync the name of", &name, source))?;
-        }
-        Ok(adopted)
-    }
 }
 
 /// A segment of the index for a file that was looked at.
-fn segment(look: &Look, bytes: u64, keep_tail: bool) -> Segment {
+pub(super) fn segment(look: &Look, bytes: u64, keep_tail: bool) -> Segment {
     let damaged_at = look.damage.iter().filter_map(|kind| match kind {
         DamageKind::Hole { offset, .. } => Some(*offset),
         DamageKind::TornTail { .. } => keep_tail.then_some(look.end),
@@ -393,7 +341,12 @@ fn keep(disk: &dyn Disk, from: &str, to: &str, offset: u64, n_bytes: u64) -> io:
 }
 
 /// Gives a file of which nothing can be used another name, unless it is to be left alone. Says what is wrong, and the bytes.
-fn set_aside(disk: &dyn Disk, found: &[Found], file: &Found, look: &Look) -> Option<(Damage, u64)> {
+pub(super) fn set_aside(
+    disk: &dyn Disk,
+    found: &[Found],
+    file: &Found,
+    look: &Look,
+) -> Option<(Damage, u64)> {
     let kind = look.damage.first()?.clone();
     let mut kept_as = file.name.clone();
     if matches!(kind, DamageKind::Nothing { .. }) {
