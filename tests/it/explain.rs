@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trackport::protocol::hex;
 use trackport::protocol::teltonika::Codec;
-use trackport::protocol::teltonika::encode::{IoSpec, RecordSpec, packet};
+use trackport::protocol::teltonika::encode::{IoSpec, RecordSpec, frame, packet};
 use trackport::protocol::teltonika::explain::{Explanation, Meaning, explain};
 
 fn name(id: u16) -> Option<Meaning> {
@@ -121,6 +121,33 @@ fn a_cut_off_frame_says_how_much_is_missing() {
             "   4  !! cut off: expected 44 bytes behind the length, found 32",
             "  40  !! cut off: expected 1 byte, found 0",
         ]
+    );
+}
+
+#[test]
+fn of_a_frame_without_its_crc_every_byte_is_shown() {
+    let shown = |hex: &str| of(hex).lines;
+    let lines = shown(&PACKET[..PACKET.len() - 2]);
+    let missing_only = &shown(PACKET)[..lines.len() - 2];
+    let as_in_whole = lines.iter().filter(|line| missing_only.contains(line));
+    assert_eq!(as_in_whole.count(), missing_only.len(), "{lines:#?}");
+    assert!(lines[lines.len() - 2].ends_with("number of data 2: 1"));
+    assert!(lines[lines.len() - 1].starts_with("  48  0000F2 "));
+
+    // The command ends before what is there of its data does.
+    let command = shown("0000000000000020 0C010500000004 67657469 000001");
+    assert_eq!(
+        command[command.len() - 1],
+        "  19  000001             not explained, 3 bytes"
+    );
+}
+
+#[test]
+fn a_packet_without_records_is_called_wrong() {
+    let found = explain(&frame(&[0x08, 0, 0]).unwrap(), &name);
+    assert_eq!(
+        wrong(&found),
+        ["   9  !! expected at least one record, found 0"]
     );
 }
 
