@@ -143,6 +143,41 @@ fn of_a_frame_without_its_crc_every_byte_is_shown() {
 }
 
 #[test]
+fn of_what_is_cut_off_within_an_element_every_byte_is_shown() {
+    let last = |data: &str| {
+        let mut lines = explain(&frame(&hex::decode(data).unwrap()).unwrap(), &name).lines;
+        // Number of data 2 and the CRC stand behind.
+        lines.truncate(lines.len() - 2);
+        lines.split_off(lines.len() - 2)
+    };
+    let head = "01 0000016B40D9AD80 01 00000000 00000000 0000 0000 00 0000";
+    assert_eq!(
+        last(&format!("08 {head} 00 01 00 01 42 5E 01")),
+        [
+            "  39  !! cut off: expected 2 bytes, found 1",
+            "  38  425E               not explained, 2 bytes"
+        ]
+    );
+    assert_eq!(
+        last(&format!(
+            "8E {head} 0000 0001 0000 0000 0000 0000 0001 0042 0005 AB 01"
+        )),
+        [
+            "  52  !! cut off: expected 5 bytes, found 1",
+            "  48  00420005AB         not explained, 5 bytes"
+        ]
+    );
+    // The body of a message is too short for the time that belongs into it.
+    assert_eq!(
+        last("0D 01 06 00000002 AABB 01"),
+        [
+            "  15  !! cut off: expected 4 bytes, found 2",
+            "  15  AABB               not explained, 2 bytes"
+        ]
+    );
+}
+
+#[test]
 fn a_packet_without_records_is_called_wrong() {
     let found = explain(&frame(&[0x08, 0, 0]).unwrap(), &name);
     assert_eq!(

@@ -359,9 +359,12 @@ impl Writer<'_> {
             })?;
             found = found.saturating_add(n);
             for _ in 0..n {
-                let offset = reader.position();
-                let id = reader.take(usize::from(codec.id_width()))?;
-                let value = reader.take(usize::from(width))?;
+                // Taken as a whole or not at all, so that no half of it goes unshown.
+                let mut element = *reader;
+                let offset = element.position();
+                let id = element.take(usize::from(codec.id_width()))?;
+                let value = element.take(usize::from(width))?;
+                *reader = element;
                 let meaning = self.element(number_of(id), number_of(value), width);
                 self.row_of(offset, &[id, value], &meaning);
             }
@@ -370,11 +373,13 @@ impl Writer<'_> {
             let n = self.number(reader, 2, |n| format!("count of variable IO: {n}"))?;
             found = found.saturating_add(n);
             for _ in 0..n {
-                let offset = reader.position();
-                let id = reader.take(2)?;
-                let length = reader.take(2)?;
+                let mut element = *reader;
+                let offset = element.position();
+                let id = element.take(2)?;
+                let length = element.take(2)?;
                 let value =
-                    reader.take(usize::try_from(number_of(length)).unwrap_or(usize::MAX))?;
+                    element.take(usize::try_from(number_of(length)).unwrap_or(usize::MAX))?;
+                *reader = element;
                 let named = self.named(number_of(id));
                 let meaning = format!("{named}, {} bytes{}", value.len(), as_text(value));
                 self.row_of(offset, &[id, length, value], &meaning);
