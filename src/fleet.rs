@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::clock::Millis;
 use crate::imei::Imei;
 use crate::mailbox::{CloseReason, SessionRef};
+use crate::pace::Pace;
 use crate::store::device::DeviceState;
 use crate::store::directory::KnownDevice;
 use crate::store::typed::TypedColumns;
@@ -44,6 +45,10 @@ struct OnLine {
 pub struct Device {
     /// Its IMEI.
     pub imei: Imei,
+    /// How often it has logged in.
+    pub logins: Pace,
+    /// How much of it was read.
+    pub bytes: Pace,
     id: i32,
     state: AtomicU8,
     last_packet: AtomicU64,
@@ -213,6 +218,8 @@ impl Fleet {
         let device = Arc::clone(shard.entry(known.imei).or_insert_with(|| {
             Arc::new(Device {
                 imei: known.imei,
+                logins: Pace::default(),
+                bytes: Pace::default(),
                 id: known.id,
                 state: AtomicU8::new(known.state as u8),
                 last_packet: AtomicU64::new(0),

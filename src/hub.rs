@@ -68,6 +68,8 @@ pub struct Hub {
     pub room: Arc<Room>,
     /// Bytes of incomplete packets.
     pub receive_used: Arc<AtomicUsize>,
+    /// Bytes of packets that wait for room.
+    pub waiting_used: Arc<AtomicUsize>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// The writers.
@@ -95,6 +97,7 @@ impl Hub {
             fleet: Arc::default(),
             room,
             receive_used: Arc::default(),
+            waiting_used: Arc::default(),
             schema_ready,
             writers,
             asks,

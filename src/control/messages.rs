@@ -79,6 +79,8 @@ pub struct Status {
     pub queue_limit: usize,
     /// Bytes of incomplete packets.
     pub receive_bytes: usize,
+    /// Bytes of packets that wait for room in the queue.
+    pub waiting_bytes: usize,
     /// The writers.
     pub writers: Vec<Writer>,
     /// The ports.

@@ -142,6 +142,7 @@ pub fn status(hub: &Hub) -> Status {
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
+        waiting_bytes: hub.waiting_used.load(Ordering::Relaxed),
         counts: facts::totals()
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
