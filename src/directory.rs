@@ -153,6 +153,10 @@ impl Directory<'_> {
     /// Takes what was asked, waiting a moment for the first question.
     fn hear(&mut self) {
         let wait = LISTEN_EVERY.min(self.life.patience());
+        if self.registrations.len() >= QUESTIONS_MAX {
+            // Whoever asks now finds the queue full sooner or later, and his port closes.
+            return self.life.sleep(wait);
+        }
         let mut next = self.around.questions.recv_timeout(wait).ok();
         while let Some(message) = next {
             match message {

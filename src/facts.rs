@@ -96,12 +96,20 @@ facts! {
     AddressNotAllowed "address not allowed" Warn;
     /// The port's sessions are at their limit.
     PortFull "port full" Warn;
+    /// An address has too many sessions that did not log in.
+    AddressFull "address full" Warn;
     /// The IMEI's check digit is wrong; accepted all the same.
     ImeiOdd "imei check digit" Warn;
     /// A device logged in again while an old session of it was open.
     TakenOver "session taken over" Info;
     /// Two connections of one IMEI push each other out; the newer one waits.
     TakeOverDamped "take-overs damped" Warn;
+    /// A device logs in too often; the login waits.
+    LoginsSlowed "logins slowed down" Warn;
+    /// A device sends too much; it is read later.
+    DeviceSlowed "device slowed down" Warn;
+    /// A device reads no answers.
+    AnswersNotRead "answers not read" Warn;
     /// The device sends on without waiting for acks.
     SendsBeforeAck "device does not wait for acks" Warn;
     /// A packet that cannot be read.
@@ -116,6 +124,8 @@ facts! {
     PacketRefused "packet refused by the database" Error;
     /// Receive buffers are at their limit; the oldest half packet was dropped with its session.
     ReceiveFull "receive budget used up" Warn;
+    /// Sessions are not read because too much is kept of them.
+    ReadingRests "reading rests" Warn;
     /// Ports stopped reading because writers are behind.
     QueueFull "queue full" Warn;
     /// No descriptors left; accepting goes on when some are free.

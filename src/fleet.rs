@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use crate::clock::Millis;
 use crate::imei::Imei;
 use crate::mailbox::{CloseReason, SessionRef};
+use crate::pace::Pace;
 use crate::store::device::DeviceState;
 use crate::store::directory::KnownDevice;
 use crate::store::typed::TypedColumns;
@@ -49,6 +50,10 @@ pub struct Device {
     pub imei: Imei,
     /// Whether it was let in as a new device while nobody could register it.
     pub is_new: bool,
+    /// How often it has logged in.
+    pub logins: Pace,
+    /// How much of it was read.
+    pub bytes: Pace,
     /// 0: the database has not given it one yet.
     id: AtomicI32,
     state: AtomicU8,
@@ -64,6 +69,8 @@ impl Device {
         Device {
             imei,
             is_new,
+            logins: Pace::default(),
+            bytes: Pace::default(),
             id: AtomicI32::new(0),
             state: AtomicU8::new(state as u8),
             last_packet: AtomicU64::new(0),

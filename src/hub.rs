@@ -60,6 +60,8 @@ pub struct Hub {
     pub room: Arc<Room>,
     /// Bytes of incomplete packets.
     pub receive_used: Arc<AtomicUsize>,
+    /// Bytes of packets that wait for room.
+    pub waiting_used: Arc<AtomicUsize>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
@@ -92,6 +94,7 @@ impl Hub {
             fleet: Arc::default(),
             room,
             receive_used: Arc::default(),
+            waiting_used: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
             writers,

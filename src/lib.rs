@@ -13,6 +13,9 @@ pub mod clock;
 /// Growing pauses between tries.
 pub mod backoff;
 
+/// How fast something may go.
+pub mod pace;
+
 /// What trackers say, as pure functions over bytes.
 pub mod protocol;
 

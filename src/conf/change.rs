@@ -119,6 +119,18 @@ impl Conf {
                 "[limits].sessions_per_port",
                 self.limits.sessions_per_port != new.limits.sessions_per_port,
             ),
+            (
+                "[limits].sessions_per_address",
+                self.limits.sessions_per_address != new.limits.sessions_per_address,
+            ),
+            (
+                "[limits].logins_per_minute",
+                self.limits.logins_per_minute != new.limits.logins_per_minute,
+            ),
+            (
+                "[limits].bytes_per_second",
+                self.limits.bytes_per_second != new.limits.bytes_per_second,
+            ),
         ];
         differs
             .into_iter()

@@ -84,6 +84,7 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
     };
     let root = root.get_ref();
     unknown_tables(root, &mut report);
+    let timeouts = timeouts(root, &mut report);
     let mut conf = Conf {
         database: database(root, &mut report),
         spool: spool(root, &mut report),
@@ -92,8 +93,8 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         ports: Vec::new(),
         http: Http { listen: None },
         control: control(root, &mut report),
-        timeouts: timeouts(root, &mut report),
-        limits: limits(root, &mut report),
+        limits: limits(root, &timeouts, &mut report),
+        timeouts,
         warnings: Vec::new(),
     };
     let http = http(root, &mut report);
@@ -399,8 +400,16 @@ fn timeouts(root: &DeTable<'_>, report: &mut Report<'_>) -> Timeouts {
     }
 }
 
-fn limits(root: &DeTable<'_>, report: &mut Report<'_>) -> Limits {
-    let keys = ["packet", "receive", "queue", "sessions_per_port"];
+fn limits(root: &DeTable<'_>, timeouts: &Timeouts, report: &mut Report<'_>) -> Limits {
+    let keys = [
+        "packet",
+        "receive",
+        "queue",
+        "sessions_per_port",
+        "sessions_per_address",
+        "logins_per_minute",
+        "bytes_per_second",
+    ];
     let table = Section::of(root, "limits", &keys, report);
     let default = Limits::default();
     let mut read = |key: &'static str, default: usize, least: u64, most: u64| {
@@ -413,6 +422,13 @@ fn limits(root: &DeTable<'_>, report: &mut Report<'_>) -> Limits {
     let packet = read("packet", default.packet, 2 << 10, 16 << 20);
     let receive = read("receive", default.receive, 64 << 10, 1 << 40);
     let queue = read("queue", default.queue, 64 << 10, 1 << 40);
+    // What is read at once must not keep its device waiting for longer than a second.
+    let (rate_key, rate) = read(
+        "bytes_per_second",
+        default.bytes_per_second,
+        16 << 10,
+        1 << 40,
+    );
     for (key, budget) in [&receive, &queue] {
         if budget.good && packet.1.good && budget.value < packet.1.value {
             let text = format!(
@@ -424,18 +440,36 @@ fn limits(root: &DeTable<'_>, report: &mut Report<'_>) -> Limits {
             report.error(budget.line.or(packet.1.line), Some(table.key(key)), text);
         }
     }
+    let in_time = timeouts.packet.as_secs_f64() * rate.value as f64;
+    if rate.good && packet.1.good && (packet.1.value as f64) > in_time {
+        let text = format!(
+            "a packet of {} is read in no less than {} s at this rate, and [timeouts] packet is \"{}\"; \
+             write more, or make the packet smaller",
+            show_size(packet.1.value as u64),
+            packet.1.value.div_ceil(rate.value),
+            show_duration(timeouts.packet),
+        );
+        report.error(rate.line.or(packet.1.line), Some(table.key(rate_key)), text);
+    }
+    let mut number =
+        |key: &str, default: usize, most: u64| count(&table, report, key, default, 1, most);
     Limits {
         packet: packet.1.value,
         receive: receive.1.value,
         queue: queue.1.value,
-        sessions_per_port: count(
-            &table,
-            report,
-            "sessions_per_port",
-            default.sessions_per_port,
-            1,
+        sessions_per_port: number("sessions_per_port", default.sessions_per_port, 10_000_000),
+        sessions_per_address: number(
+            "sessions_per_address",
+            default.sessions_per_address,
             10_000_000,
         ),
+        logins_per_minute: u32::try_from(number(
+            "logins_per_minute",
+            default.logins_per_minute as usize,
+            60_000,
+        ))
+        .expect("the bound above fits"),
+        bytes_per_second: rate.value,
     }
 }
 

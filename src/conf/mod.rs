@@ -199,6 +199,12 @@ pub struct Limits {
     pub queue: usize,
     /// Sessions of one port at most.
     pub sessions_per_port: usize,
+    /// Sessions of one address that have not logged in, on all ports together.
+    pub sessions_per_address: usize,
+    /// Logins of one device in a minute.
+    pub logins_per_minute: u32,
+    /// Bytes that are read of one device in a second.
+    pub bytes_per_second: usize,
 }
 
 impl KeepFree {
@@ -287,6 +293,9 @@ impl Default for Limits {
             receive: 256 << 20,
             queue: 256 << 20,
             sessions_per_port: 1_000_000,
+            sessions_per_address: 10_000,
+            logins_per_minute: 60,
+            bytes_per_second: 1 << 20,
         }
     }
 }

@@ -59,7 +59,7 @@ fn the_sample_says_the_defaults() {
     let mut conf = parse(&uncommented, "sample").unwrap();
     conf.warnings.clear();
     assert_eq!(conf, expected);
-    assert_eq!(n_defaults, 21, "keys with a default in the sample");
+    assert_eq!(n_defaults, 24, "keys with a default in the sample");
 }
 
 #[test]
@@ -208,6 +208,14 @@ fn bounds_are_told_with_the_value() {
     assert!(error("[limits]\nqueue = 1000").contains("from \"64 KiB\""));
     assert!(error("[limits]\npacket = \"1 MiB\"\nreceive = \"128 KiB\"").contains("has room"));
     assert!(error("[limits]\npacket = 1.5").contains("1.5 is no size"));
+    assert!(error("[limits]\nsessions_per_address = 0").contains("from 1 to 10000000"));
+    assert!(error("[limits]\nlogins_per_minute = 0").contains("from 1 to 60000"));
+    assert!(error("[limits]\nbytes_per_second = 1000").contains("from \"16 KiB\""));
+    assert!(
+        error("[limits]\npacket = \"4 MiB\"\nbytes_per_second = \"32 KiB\"").contains(
+            ":5: [limits].bytes_per_second: a packet of 4 MiB is read in no less than 128 s"
+        )
+    );
     assert!(error("[spool]\ndirectory = \"spool\"").contains("no absolute path"));
     let long = "x".repeat(120);
     assert!(error(&format!("[control]\nsocket = \"/{long}\"")).contains("has 107 bytes at most"));

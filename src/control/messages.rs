@@ -85,6 +85,8 @@ pub struct Status {
     pub quarantine_alerting: u64,
     /// Entries of quarantine that were not acked and rotate.
     pub quarantine_unacked: u64,
+    /// Bytes of packets that wait for room in the queue.
+    pub waiting_bytes: usize,
     /// The writers.
     pub writers: Vec<Writer>,
     /// The spool.

@@ -149,6 +149,7 @@ pub fn status(hub: &Hub) -> Status {
         quarantine_acked: quarantine.n_acked,
         quarantine_alerting: quarantine.n_alerting,
         quarantine_unacked: quarantine.n_unacked,
+        waiting_bytes: hub.waiting_used.load(Ordering::Relaxed),
         counts: facts::totals()
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))

@@ -15,6 +15,9 @@ use crate::conf::{Listen, PortConf};
 /// Connections that the kernel completes before they are accepted. std's 128 stalls when a whole network of devices
 /// connects anew at once.
 const BACKLOG: i32 = 4096;
+/// Of the kernel's memory for what a connection is sent and does not take. Answers have four bytes; left to itself the kernel
+/// would keep megabytes for a device that reads none of them.
+const SEND_BYTES: usize = 8 * 1024;
 
 /// Linux's EAFNOSUPPORT, for which std has no name: the kernel runs without this address family.
 const NO_FAMILY: i32 = 97;
@@ -221,6 +224,8 @@ fn open(address: Address) -> io::Result<TcpListener> {
     // Connections of the last process that still linger must not keep the next one from its port.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // What is accepted here inherits it.
+    socket.set_send_buffer_size(SEND_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

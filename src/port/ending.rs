@@ -38,13 +38,25 @@ impl Thread {
             }
             slot.planned = Millis::MAX;
             match slot.phase {
+                _ if slot.reads_no_answers(&timeouts, now) => self.end_unread(index),
                 Phase::Closing(until) if until <= now => self.free(index),
                 Phase::Damped(imei, until) if until <= now => {
                     slot.phase = Phase::Open;
                     self.log_in(index, imei);
                     self.turn(index);
+                    // One that must wait again has only as long as any login.
+                    if let Some((index, slot)) = self.find(session)
+                        && matches!(slot.phase, Phase::Damped(..))
+                        && let Some(expired) = slot.session.expired(&timeouts, now)
+                    {
+                        self.expire(index, expired);
+                    }
                 }
-                Phase::Closing(_) | Phase::Damped(..) => {}
+                Phase::Slowed(until) if until <= now => {
+                    slot.phase = Phase::Open;
+                    self.turn(index);
+                }
+                Phase::Closing(_) | Phase::Damped(..) | Phase::Slowed(_) => {}
                 _ => {
                     if let Some(expired) = slot.session.expired(&timeouts, now) {
                         self.expire(index, expired);
@@ -83,6 +95,22 @@ impl Thread {
         self.close(index, why);
     }
 
+    /// Ends the session of a device that reads no answers, and throws away at once what waits for it in the kernel.
+    fn end_unread(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
+        facts::say(
+            Fact::AnswersNotRead,
+            format_args!(
+                "port={port} peer={peer} imei={imei}: none was taken for as long as [timeouts] packet"
+            ),
+        );
+        slot.give_up_sending();
+        self.drop_slot(index, "answers not read");
+    }
+
     pub(super) fn close_asked(&mut self, session: SessionId, why: CloseReason) {
         let Some((index, slot)) = self.find(session) else {
             return;
@@ -104,7 +132,7 @@ impl Thread {
     pub(super) fn answer_and_close(&mut self, index: usize, answer: &[u8], why: &str) {
         if let Some(slot) = self.slots.get_mut(index) {
             // A failed write means that nobody is there to read it.
-            let _ = slot.send(answer);
+            let _ = slot.send(answer, clock::now());
         }
         self.close(index, why);
     }
@@ -148,6 +176,7 @@ impl Thread {
         }
         slot.phase = Phase::Open;
         slot.pending = None;
+        slot.forget_unsent();
         let (peer, imei, session) = (slot.peer, text(slot.imei()), slot.id(index));
         let device = slot.device.take();
         facts::say(

@@ -3,7 +3,7 @@
 //! One packet of a session is on its way at a time, and nothing is read from the session until its receipt is there. A
 //! full queue never blocks and never drops: the packet stays with its session, which is not read meanwhile.
 
-use super::slot::{Pending, Phase};
+use super::slot::{Pending, Phase, Weight};
 use super::thread::{Thread, text};
 use crate::clock;
 use crate::facts::{self, Fact};
@@ -106,6 +106,7 @@ impl Thread {
             content,
             received_at_us: clock::wall_us(),
             maybe_resend,
+            _weight: Weight::new(frame.len() + size_of::<Pending>(), &self.waiting),
         }));
         match (&slot.device, self.port.conf.device) {
             (None, Some(pinned)) => self.identify(index, pinned),
@@ -251,7 +252,7 @@ impl Thread {
         match ack {
             Some(ack) => {
                 let n_records = ack[3];
-                if slot.send(&ack).is_err() {
+                if slot.send(&ack, clock::now()).is_err() {
                     return self.drop_slot(index, "ack not sent");
                 }
                 self.port.count_ack(n_records, clock::wall_us());

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use super::lock;
 use super::slot::Phase;
 use super::thread::{Thread, text};
 use crate::clock::{self, Millis};
@@ -132,6 +131,16 @@ impl Thread {
             );
             return self.close(index, "device kept out");
         }
+        if let Some(until) = device.logins.due(self.login_rate, now) {
+            let max = self.around.limits.logins_per_minute;
+            facts::say(
+                Fact::LoginsSlowed,
+                format_args!(
+                    "port={label} peer={peer} imei={imei} logins_per_minute={max}: the login waits; raise [limits] logins_per_minute"
+                ),
+            );
+            return self.damp(index, imei, until);
+        }
         let me = self.session_ref(session);
         if device.session().as_ref() != Some(&me) {
             match device.take_over(&me, now) {
@@ -144,18 +153,11 @@ impl Thread {
                             "port={label} peer={peer} imei={imei}: two connections use one IMEI"
                         ),
                     );
-                    let until = now + DAMP_MS;
-                    let Some(slot) = self.slots.get_mut(index) else {
-                        return;
-                    };
-                    slot.phase = Phase::Damped(imei, until);
-                    if slot.is_gone_unanswered() {
-                        return self.drop_slot(index, "closed by the device");
-                    }
-                    return self.timers.plan(session, &mut slot.planned, until);
+                    return self.damp(index, imei, now + DAMP_MS);
                 }
             }
         }
+        device.logins.spend(1, self.login_rate, now);
         if device.tell_odd() {
             facts::say(
                 Fact::ImeiOdd,
@@ -172,7 +174,7 @@ impl Thread {
         let by_login = slot.pending.is_none();
         let sent = if by_login {
             let answer = slot.session.login_accepted(now);
-            slot.send(&answer)
+            slot.send(&answer, now)
         } else {
             Ok(())
         };
@@ -181,9 +183,7 @@ impl Thread {
         {
             self.note_logged_out(&before);
         }
-        if let Some(entry) = lock(&self.port.sessions).get_mut(&session.slot) {
-            entry.imei = Some(imei);
-        }
+        self.port.is_now(session, imei);
         self.tell_login(index);
         facts::say(
             Fact::LoginAccepted,
@@ -212,6 +212,19 @@ impl Thread {
                 port: self.port.address.port(),
             });
         }
+    }
+
+    /// Lets a login wait for its answer, unless nobody waits for it any more.
+    fn damp(&mut self, index: usize, imei: Imei, until: Millis) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        slot.phase = Phase::Damped(imei, until);
+        if slot.is_gone_unanswered() {
+            return self.drop_slot(index, "closed by the device");
+        }
+        let session = slot.id(index);
+        self.timers.plan(session, &mut slot.planned, until);
     }
 
     fn refuse(&mut self, index: usize, imei: Imei, reason: &'static str) {

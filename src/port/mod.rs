@@ -1,15 +1,18 @@
 //! One tracker port: what its thread, its supervisor and the command line share of it.
 //!
-//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `slot.rs` one connection in it, `turn.rs` how it is read,
-//! `login.rs` who is let in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what
-//! runs out. The supervisor owns the listening socket and lends clones, so a replaced thread loses
-//! no waiting connection.
+//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `accept.rs` how connections come in, `strangers.rs` who of
+//! them has not logged in, `slot.rs` one connection, `turn.rs` how it is read, `resting.rs` when it is not, `login.rs` who is let
+//! in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what runs out. The supervisor
+//! owns the listening socket and lends clones, so a replaced thread loses no waiting connection.
 
+mod accept;
 pub mod bind;
 mod ending;
 mod handover;
 mod login;
+mod resting;
 mod slot;
+mod strangers;
 pub mod thread;
 mod timers;
 mod turn;
@@ -29,6 +32,8 @@ use crate::intake::{DirectoryMessage, WriterMessage};
 use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Notes;
 use crate::room::{Room, Share};
+use strangers::Stranger;
+pub use strangers::Strangers;
 
 /// What every port thread needs from the rest of the process.
 #[derive(Clone)]
@@ -39,6 +44,10 @@ pub struct Surroundings {
     pub room: Arc<Room>,
     /// Bytes of incomplete packets, all ports together.
     pub receive_used: Arc<AtomicUsize>,
+    /// Bytes of packets that wait for room, all ports together.
+    pub waiting_used: Arc<AtomicUsize>,
+    /// Sessions without a login, by address, of all ports together.
+    pub strangers: Arc<Strangers>,
     /// Sessions of all ports together.
     pub sessions_open: Arc<AtomicUsize>,
     /// How many there may be: the descriptors of the process, less those that the rest of it needs.
@@ -115,7 +124,15 @@ pub struct SessionEntry {
     pub connected_at_us: i64,
 }
 
-type Sessions = HashMap<u32, SessionEntry>;
+/// A connection as others see it, and its place among those that have not logged in. The place is kept here and not by the
+/// thread, so that a thread that hangs keeps nobody out.
+#[derive(Debug)]
+struct Known {
+    entry: SessionEntry,
+    stranger: Option<Stranger>,
+}
+
+type Sessions = HashMap<u32, Known>;
 
 /// The session that the thread is busy with, and the bytes: what to blame when it panics or hangs.
 #[derive(Debug, Default)]
@@ -172,7 +189,7 @@ impl Port {
             self.n_sessions.store(0, Ordering::Relaxed);
             std::mem::take(&mut *sessions)
         };
-        for entry in sessions.values() {
+        for Known { entry, .. } in sessions.values() {
             // An error means that it is closed already.
             let _ = entry.stream.shutdown(Shutdown::Both);
         }
@@ -181,7 +198,7 @@ impl Port {
         };
         sessions
             .into_iter()
-            .filter_map(|(slot, entry)| {
+            .filter_map(|(slot, Known { entry, .. })| {
                 let session = SessionId {
                     slot,
                     serial: entry.serial,
@@ -202,12 +219,16 @@ impl Port {
         let sessions = lock(&self.sessions);
         let Some(imei) = imei else {
             // Copied under the lock that the thread needs for every connection: no more than is shown.
-            let shown = sessions.values().take(limit).cloned().collect();
-            return (shown, sessions.len());
+            let shown = sessions.values().take(limit);
+            return (
+                shown.map(|known| known.entry.clone()).collect(),
+                sessions.len(),
+            );
         };
         let mut shown = Vec::new();
         let mut total = 0;
-        for entry in sessions.values().filter(|entry| entry.imei == Some(imei)) {
+        let entries = sessions.values().map(|known| &known.entry);
+        for entry in entries.filter(|entry| entry.imei == Some(imei)) {
             total += 1;
             if shown.len() < limit {
                 shown.push(entry.clone());
@@ -221,9 +242,9 @@ impl Port {
         self.n_sessions.load(Ordering::Relaxed)
     }
 
-    fn enter(&self, slot: u32, entry: SessionEntry) {
+    fn enter(&self, slot: u32, entry: SessionEntry, stranger: Option<Stranger>) {
         let mut sessions = lock(&self.sessions);
-        sessions.insert(slot, entry);
+        sessions.insert(slot, Known { entry, stranger });
         self.n_sessions.store(sessions.len(), Ordering::Relaxed);
     }
 
@@ -232,10 +253,21 @@ impl Port {
         // A retired thread that comes back to life must not forget a session of its successor.
         if sessions
             .get(&session.slot)
-            .is_some_and(|entry| entry.serial == session.serial)
+            .is_some_and(|known| known.entry.serial == session.serial)
         {
             sessions.remove(&session.slot);
             self.n_sessions.store(sessions.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// The session has logged in as `imei`.
+    fn is_now(&self, session: SessionId, imei: Imei) {
+        let mut sessions = lock(&self.sessions);
+        if let Some(known) = sessions.get_mut(&session.slot)
+            && known.entry.serial == session.serial
+        {
+            known.entry.imei = Some(imei);
+            known.stranger = None;
         }
     }
 
@@ -297,7 +329,7 @@ mod tests {
                 imei: imeis.get(slot as usize).copied(),
                 connected_at_us: 0,
             };
-            port.enter(slot, entry);
+            port.enter(slot, entry, None);
         }
         let (shown, total) = port.sessions(None, 3);
         assert_eq!((shown.len(), total, port.n_sessions()), (3, 4, 4));

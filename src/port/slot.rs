@@ -3,12 +3,14 @@
 //! Bytes are kept here only while an item is incomplete or something before it waits for its answer. An idle logged-in
 //! connection holds none.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mio::net::TcpStream;
+use socket2::SockRef;
 
 use crate::clock::Millis;
 use crate::fleet::Device;
@@ -26,8 +28,10 @@ pub(super) enum Phase {
     Asking(Imei),
     /// The device list: nobody can say yet whether the device is known.
     Unknown(Imei),
-    /// Its turn: two connections push each other out.
+    /// Its turn: two connections push each other out, or the device logs in too often.
     Damped(Imei, Millis),
+    /// Its time: more was read of the device than it may send.
+    Slowed(Millis),
     /// Room in the queue, with the packet ready.
     Stalled,
     /// The receipt of its packet.
@@ -36,7 +40,7 @@ pub(super) enum Phase {
     Closing(Millis),
 }
 
-/// The bytes that sessions keep: those of all ports, which have one budget, and those of one thread.
+/// The bytes that sessions keep of one kind: those of all ports, which have one budget, and those of one thread.
 #[derive(Debug)]
 pub(super) struct Kept {
     all: Arc<AtomicUsize>,
@@ -98,6 +102,27 @@ impl Drop for Held {
     }
 }
 
+/// The bytes of a packet that is not handed over yet, counted for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Weight {
+    bytes: usize,
+    waiting: Arc<Kept>,
+}
+
+impl Weight {
+    pub(super) fn new(bytes: usize, waiting: &Arc<Kept>) -> Weight {
+        waiting.change(0, bytes);
+        let waiting = Arc::clone(waiting);
+        Weight { bytes, waiting }
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.waiting.change(self.bytes, 0);
+    }
+}
+
 /// One descriptor's place among those that sessions may have; given up when dropped.
 #[derive(Debug)]
 pub(super) struct Place(Arc<AtomicUsize>);
@@ -123,7 +148,19 @@ pub(super) struct Pending {
     pub(super) content: Content,
     pub(super) received_at_us: i64,
     pub(super) maybe_resend: bool,
+    pub(super) _weight: Weight,
 }
+
+/// An answer that the socket did not take yet. There is never more than one: nothing is read and nothing is answered before it
+/// is gone, so a device that reads no answers makes nothing grow.
+#[derive(Debug, Default)]
+struct Unsent {
+    bytes: [u8; ANSWER_BYTES],
+    n: u8,
+}
+
+/// The longest answer.
+const ANSWER_BYTES: usize = 4;
 
 /// One connection.
 #[derive(Debug)]
@@ -138,8 +175,9 @@ pub(super) struct Slot {
     /// Bytes behind which something is missing, or before which something is waited for.
     pub(super) held: Held,
     pub(super) pending: Option<Box<Pending>>,
-    /// An answer that the socket did not take yet; one byte or four.
-    outgoing: Vec<u8>,
+    unsent: Unsent,
+    /// Since when there is something unsent.
+    unsent_since: Millis,
     /// When it is looked at next.
     pub(super) planned: Millis,
     /// The socket may have bytes.
@@ -154,6 +192,10 @@ pub(super) struct Slot {
     pub(super) early: bool,
     /// The device was already reported for not waiting.
     pub(super) early_reported: bool,
+    /// It stands in the queue of those that are read when bytes are given back.
+    pub(super) rests: bool,
+    /// The device was already reported for sending too much.
+    pub(super) slowed_reported: bool,
 }
 
 /// What a read gave.
@@ -165,7 +207,7 @@ pub(super) enum Got {
     /// The end.
     End,
     /// The connection is broken.
-    Broken(std::io::Error),
+    Broken(io::Error),
 }
 
 impl Slot {
@@ -190,7 +232,8 @@ impl Slot {
                 kept: Arc::clone(kept),
             },
             pending: None,
-            outgoing: Vec::new(),
+            unsent: Unsent::default(),
+            unsent_since: 0,
             planned: Millis::MAX,
             readable: true,
             read_closed: false,
@@ -198,6 +241,8 @@ impl Slot {
             is_login_untold: false,
             early: false,
             early_reported: false,
+            rests: false,
+            slowed_reported: false,
         }
     }
 
@@ -210,10 +255,29 @@ impl Slot {
 
     /// When it is looked at next, if nothing happens before.
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Millis {
-        match self.phase {
-            Phase::Closing(until) | Phase::Damped(_, until) => until,
+        let next = match self.phase {
+            Phase::Closing(until) | Phase::Damped(_, until) | Phase::Slowed(until) => until,
             _ => self.session.deadline(timeouts),
-        }
+        };
+        self.answer_deadline(timeouts)
+            .map_or(next, |until| next.min(until))
+    }
+
+    /// Until when an answer that waits for the socket may wait: as long as a packet may take.
+    fn answer_deadline(&self, timeouts: &Timeouts) -> Option<Millis> {
+        self.has_unsent()
+            .then(|| self.unsent_since.saturating_add(timeouts.packet_ms))
+    }
+
+    /// Whether the other side has not taken an answer for longer than it may.
+    pub(super) fn reads_no_answers(&self, timeouts: &Timeouts, now: Millis) -> bool {
+        self.answer_deadline(timeouts)
+            .is_some_and(|until| until <= now)
+    }
+
+    /// Whether whoever is connected may send packets: as a device that has logged in, or on a port that is one device's.
+    pub(super) fn is_known(&self) -> bool {
+        self.session.is_known()
     }
 
     pub(super) fn imei(&self) -> Option<Imei> {
@@ -246,36 +310,57 @@ impl Slot {
     }
 
     /// Sends an answer, keeping what the socket does not take.
-    pub(super) fn send(&mut self, answer: &[u8]) -> std::io::Result<()> {
-        let sent = if self.outgoing.is_empty() {
-            self.write(answer)?
-        } else {
-            0
+    ///
+    /// # Errors
+    /// When the connection is broken, or an earlier answer still waits, which no caller lets happen.
+    pub(super) fn send(&mut self, answer: &[u8], now: Millis) -> io::Result<()> {
+        if self.has_unsent() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let Some(place) = self.unsent.bytes.get_mut(..answer.len()) else {
+            return Err(ErrorKind::InvalidInput.into());
         };
-        self.outgoing
-            .extend_from_slice(answer.get(sent..).unwrap_or_default());
-        Ok(())
+        place.copy_from_slice(answer);
+        self.unsent.n = u8::try_from(answer.len()).unwrap_or(0);
+        self.unsent_since = now;
+        self.flush()
     }
 
     /// Sends what was kept.
-    pub(super) fn flush(&mut self) -> std::io::Result<()> {
-        let kept = std::mem::take(&mut self.outgoing);
-        self.send(&kept)
-    }
-
-    fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-        loop {
-            return match (&*self.stream).write(bytes) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while self.has_unsent() {
+            let n = usize::from(self.unsent.n);
+            let sent = match (&*self.stream).write(&self.unsent.bytes[..n]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(sent) => sent,
+                // The socket tells when it takes more.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                other => other,
+                Err(error) => return Err(error),
             };
+            self.unsent.bytes.copy_within(sent..n, 0);
+            self.unsent.n -= u8::try_from(sent).unwrap_or(self.unsent.n);
         }
+        Ok(())
     }
 
     /// Whether an answer still waits for the socket.
-    pub(super) fn has_outgoing(&self) -> bool {
-        !self.outgoing.is_empty()
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent.n > 0
+    }
+
+    /// What waits for the socket is not sent any more.
+    pub(super) fn forget_unsent(&mut self) {
+        self.unsent.n = 0;
+    }
+
+    /// What the kernel keeps for the other side will be thrown away with the descriptor.
+    pub(super) fn give_up_sending(&self) {
+        // An error means that the connection is gone already.
+        let _ = SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO));
     }
 
     /// Says that nothing more will be sent.
@@ -284,6 +369,9 @@ impl Slot {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 }
+
+// A port may hold a million connections, most of them idle.
+const _: () = assert!(size_of::<Slot>() <= 240);
 
 #[cfg(test)]
 mod tests {

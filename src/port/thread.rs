@@ -6,9 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -17,30 +15,26 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::slot::{Kept, Phase, Place, Slot};
+use super::slot::{Kept, Phase, Slot};
 use super::timers::Timers;
-use super::{Port, SessionEntry, Surroundings, lock};
+use super::{Port, Surroundings, lock};
 use crate::clock::{self, Millis};
-use crate::facts::{self, Fact};
 use crate::life::Life;
 use crate::mailbox::{Inbox, PortMessage, SessionId, SessionRef};
-use crate::protocol::teltonika::session::{self, Session};
+use crate::pace::Rate;
+use crate::protocol::teltonika::session;
 
 const WAKER: Token = Token(0);
 const LISTENER: Token = Token(1);
 /// Tokens of sessions are slots plus this.
-const FIRST_SLOT: usize = 2;
+pub(super) const FIRST_SLOT: usize = 2;
 
 /// Bytes asked of a socket at once.
 pub(super) const READ_BYTES: usize = 16 * 1024;
-/// Connections accepted in one turn.
-const ACCEPTS_PER_TURN: usize = 256;
 /// Rounds of a loop over sessions between two beats.
 const ROUNDS_PER_BEAT: usize = 1024;
 /// Messages heard in one turn.
 const MESSAGES_PER_TURN: usize = 16_384;
-/// How long accepting rests when descriptors are used up.
-const ACCEPT_REST_MS: Millis = 100;
 /// How long a stopping thread waits for a receipt before it looks whether it may go on waiting.
 pub(super) const STOPPING_WAIT: Duration = Duration::from_millis(50);
 
@@ -76,10 +70,18 @@ pub(super) struct Thread {
     pub(super) ready: VecDeque<SessionId>,
     /// The bytes that its sessions keep.
     pub(super) kept: Arc<Kept>,
+    /// The bytes of its packets that are not handed over yet.
+    pub(super) waiting: Arc<Kept>,
+    /// Sessions that are not read because too many bytes are kept or wait, the longest resting first.
+    pub(super) resting: VecDeque<SessionId>,
     /// Sessions that began to hold bytes, the oldest first; checked when looked at.
     pub(super) holding: VecDeque<SessionId>,
     pub(super) scratch: Vec<u8>,
     pub(super) timeouts: session::Timeouts,
+    /// How often a device may log in.
+    pub(super) login_rate: Rate,
+    /// How much may be read of a device.
+    pub(super) byte_rate: Rate,
 }
 
 impl Thread {
@@ -99,6 +101,10 @@ impl Thread {
             // The longest incomplete packet, or what one read left behind a packet, and the next read.
             scratch: vec![0; around.limits.packet + 2 * READ_BYTES],
             kept: Arc::new(Kept::new(Arc::clone(&around.receive_used))),
+            waiting: Arc::new(Kept::new(Arc::clone(&around.waiting_used))),
+            resting: VecDeque::new(),
+            login_rate: Rate::new(around.limits.logins_per_minute.into(), 60_000),
+            byte_rate: Rate::new(around.limits.bytes_per_second as u64, 1_000),
             port,
             life,
             around,
@@ -144,6 +150,7 @@ impl Thread {
                 self.time_out();
                 // Other ports may have used up the budget of which this one keeps most.
                 self.shed();
+                self.rouse();
             }
         }
         Ok(())
@@ -195,8 +202,14 @@ impl Thread {
                 self.ready.push_back(session);
             }
         }
-        if event.is_writable() && slot.has_outgoing() && slot.flush().is_err() {
-            self.drop_slot(index, "answer not sent");
+        if event.is_writable() && slot.has_unsent() {
+            let session = slot.id(index);
+            if slot.flush().is_err() {
+                self.drop_slot(index, "answer not sent");
+            } else if !slot.has_unsent() && !self.life.is_stopping() {
+                // It was not read meanwhile.
+                self.ready.push_back(session);
+            }
         }
     }
 
@@ -252,130 +265,6 @@ impl Thread {
             inbox: Arc::clone(&self.inbox),
             session,
         }
-    }
-
-    fn accept(&mut self) {
-        if !self.accepting || clock::now() < self.accept_again_at {
-            return;
-        }
-        for _ in 0..ACCEPTS_PER_TURN {
-            let max = self.around.sessions_max.load(Ordering::Relaxed);
-            if self.around.sessions_open.load(Ordering::Relaxed) >= max {
-                let port = &self.port.label;
-                facts::say(
-                    Fact::NoDescriptors,
-                    format_args!(
-                        "port={port} sessions={max}: the others are kept for the database; raise LimitNOFILE"
-                    ),
-                );
-                self.accept_again_at = clock::now() + ACCEPT_REST_MS;
-                return;
-            }
-            match self.listener.accept() {
-                Ok((stream, peer)) => {
-                    if self.life.is_retired() {
-                        self.hand_on(stream, peer);
-                    } else {
-                        self.open(stream, peer);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.accepting = false;
-                    return;
-                }
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // EMFILE and ENFILE have no kind of their own. Whatever it is, the sessions go on.
-                    let fact = match error.raw_os_error() {
-                        Some(23 | 24) => Fact::NoDescriptors,
-                        _ => Fact::AcceptFailed,
-                    };
-                    let port = &self.port.label;
-                    facts::say(
-                        fact,
-                        format_args!("port={port} sessions={} error={error}", self.slots.len()),
-                    );
-                    self.accept_again_at = clock::now() + ACCEPT_REST_MS;
-                    return;
-                }
-            }
-        }
-        // More may wait: no edge will tell of them.
-        self.accept_again_at = clock::now();
-    }
-
-    /// Gives a connection to the thread that took this one's place.
-    fn hand_on(&self, stream: TcpStream, peer: SocketAddr) {
-        self.port.send(PortMessage::Adopt(stream.into(), peer));
-    }
-
-    fn open(&mut self, mut stream: TcpStream, peer: SocketAddr) {
-        let port = Arc::clone(&self.port);
-        let label = &port.label;
-        // An IPv4 address that came in by the IPv6 socket is shown and matched as what it is.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let address = peer.ip();
-        if !port.conf.allow.is_empty() && !port.conf.allow.iter().any(|net| net.contains(&address))
-        {
-            facts::say(
-                Fact::AddressNotAllowed,
-                format_args!("port={label} peer={peer}: add its network to the port's `allow`"),
-            );
-            return;
-        }
-        if self.slots.len() >= self.around.limits.sessions_per_port {
-            facts::say(
-                Fact::PortFull,
-                format_args!(
-                    "port={label} peer={peer} sessions={}: raise [limits] sessions_per_port",
-                    self.slots.len()
-                ),
-            );
-            return;
-        }
-        // Acks are four bytes that a device waits for.
-        let _ = stream.set_nodelay(true);
-        let entry = self.slots.vacant_entry();
-        let index = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) =
-            self.poll
-                .registry()
-                .register(&mut stream, Token(index + FIRST_SLOT), interest)
-        {
-            facts::say(
-                Fact::AcceptFailed,
-                format_args!("port={label} peer={peer} error={error}"),
-            );
-            return;
-        }
-        let serial = port.next_serial.fetch_add(1, Ordering::Relaxed);
-        let stream = Arc::new(stream);
-        let session = Session::new(clock::now(), port.conf.device.is_some());
-        let slot = entry.insert(Slot::new(
-            Arc::clone(&stream),
-            peer,
-            serial,
-            session,
-            Place::take(&self.around.sessions_open),
-            &self.kept,
-        ));
-        let id = slot.id(index);
-        let deadline = slot.session.deadline(&self.timeouts);
-        self.timers.plan(id, &mut slot.planned, deadline);
-        let connected_at_us = clock::wall_us();
-        let entry = SessionEntry {
-            serial: id.serial,
-            stream,
-            peer,
-            imei: None,
-            connected_at_us,
-        };
-        port.enter(id.slot, entry);
-        port.counts.connections.fetch_add(1, Ordering::Relaxed);
-        facts::say(Fact::Connected, format_args!("port={label} peer={peer}"));
-        self.ready.push_back(id);
     }
 }
 

@@ -11,6 +11,9 @@ use crate::protocol::teltonika::session::{LOGIN_REFUSED, Output};
 
 /// Bytes that one session may have read in one turn.
 const TURN_BYTES: usize = 64 * 1024;
+/// Bytes asked at once of a socket that has not said who it is: a login has 17. What a stranger sends behind one waits in the
+/// kernel until the login is answered, so strangers make nothing grow here.
+const STRANGER_BYTES: usize = 256;
 /// Sessions that hold bytes, looked at in search of one that can be closed.
 const HOLDERS_LOOKED_AT: usize = 256;
 
@@ -52,12 +55,33 @@ impl Thread {
                 Phase::Closing(_) => return self.discard(index, scratch),
                 _ => return,
             }
+            if slot.has_unsent() {
+                // A device that takes no answers is not read: what it is owed must not grow.
+                let session = slot.id(index);
+                let deadline = slot.deadline(&self.timeouts);
+                return self.timers.plan(session, &mut slot.planned, deadline);
+            }
             let held = slot.held.bytes().len();
+            let is_read = slot.readable && (held == 0 || !fresh) && !slot.at_end;
+            if is_read && self.must_not_read(index) {
+                return;
+            }
+            let Some(slot) = self.slots.get_mut(index) else {
+                return;
+            };
             scratch[..held].copy_from_slice(slot.held.bytes());
             let mut filled = held;
-            if slot.readable && (held == 0 || !fresh) && !slot.at_end {
-                match slot.read(&mut scratch[held..held + READ_BYTES]) {
+            if is_read {
+                let wanted = if slot.is_known() {
+                    READ_BYTES
+                } else {
+                    STRANGER_BYTES
+                };
+                match slot.read(&mut scratch[held..held + wanted]) {
                     Got::Bytes(n) => {
+                        if let Some(device) = &slot.device {
+                            device.bytes.spend(n as u64, self.byte_rate, clock::now());
+                        }
                         filled += n;
                         budget = budget.saturating_sub(n);
                         let total = &self.port.counts.bytes_read;
@@ -106,7 +130,8 @@ impl Thread {
             let Some(slot) = self.slots.get_mut(index) else {
                 return taken;
             };
-            if !matches!(slot.phase, Phase::Open) || !slot.session.wants_bytes() {
+            let is_open = matches!(slot.phase, Phase::Open);
+            if !is_open || !slot.session.wants_bytes() || slot.has_unsent() {
                 return taken;
             }
             let rest = input.get(taken..).unwrap_or_default();
@@ -177,7 +202,7 @@ impl Thread {
         let began = slot.held.bytes().is_empty() && !rest.is_empty();
         slot.held.keep(rest);
         let session = slot.id(index);
-        let deadline = slot.session.deadline(&self.timeouts);
+        let deadline = slot.deadline(&self.timeouts);
         self.timers.plan(session, &mut slot.planned, deadline);
         if began {
             self.holding.push_back(session);
@@ -213,7 +238,7 @@ impl Thread {
             if slot.held.bytes().is_empty() {
                 continue;
             }
-            if !matches!(slot.phase, Phase::Open) {
+            if !matches!(slot.phase, Phase::Open | Phase::Slowed(_)) {
                 // It waits for an answer, after which it may turn out to hold an incomplete packet.
                 self.holding.push_back(session);
                 continue;

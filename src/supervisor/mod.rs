@@ -136,6 +136,8 @@ impl Supervisor {
             fleet: Arc::clone(&hub.fleet),
             room,
             receive_used: Arc::clone(&hub.receive_used),
+            waiting_used: Arc::clone(&hub.waiting_used),
+            strangers: Arc::default(),
             sessions_open: Arc::default(),
             sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
             writers: senders.into(),

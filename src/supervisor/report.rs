@@ -47,10 +47,13 @@ impl Supervisor {
         self.publish();
         let status = control::server::status(&self.hub);
         facts::say(Fact::State, format_args!("{}", self.status_line()));
-        let (used, limit, receive) = (status.queue_bytes, status.queue_limit, status.receive_bytes);
+        let (used, limit) = (status.queue_bytes, status.queue_limit);
+        let (receive, waiting) = (status.receive_bytes, status.waiting_bytes);
         facts::say(
             Fact::State,
-            format_args!("queue bytes={used} limit={limit} receive_bytes={receive}"),
+            format_args!(
+                "queue bytes={used} limit={limit} receive_bytes={receive} waiting_bytes={waiting}"
+            ),
         );
         facts::say(
             Fact::State,

@@ -2,51 +2,17 @@
 //! words what came from where, a counter counts it, and no other device waits for its ack.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use postgres::Client;
 use trackport::protocol::teltonika::Codec;
 use trackport::protocol::teltonika::encode::{RecordSpec, frame, login};
 
-use crate::harness::daemon::{Daemon, Setup};
+use crate::harness::beside::while_another_sends;
+use crate::harness::daemon::Setup;
 use crate::harness::device::{ANSWER, Answer, Device, encode, packet, record};
-use crate::harness::load::{Load, Plan};
 use crate::harness::rows::{number, quarantine, records};
-use crate::harness::{eventually, free_port, imei, ms, postgres as pg, secs};
-
-/// What an ack may take while somebody else misbehaves. A second, and room for a busy machine.
-const UNDISTURBED: Duration = ms(1500);
-
-/// The number of the device that behaves.
-const GOOD: u64 = 900;
-
-/// Lets `attack` happen while another device on the same port sends packets, and sees that it gets its acks all the time.
-fn while_another_sends(
-    setup: impl FnOnce(Setup) -> Setup,
-    attack: impl FnOnce(&Daemon, &mut Client, u16),
-) {
-    let (database, mut client) = pg::shared().migrated();
-    let port = free_port();
-    let daemon = setup(Setup::new(&database.url).port(port)).start();
-    // The first packet of a device creates it; from then on nothing is special.
-    Device::login(port, imei(GOOD)).deliver(&packet(0, 1));
-    let good = Load::start(Plan::one(port, GOOD));
-    good.wait_acks(3, ANSWER);
-    attack(&daemon, &mut client, port);
-    good.wait_acks(3, ANSWER);
-    let report = good.finish();
-    assert!(
-        report.slowest() < UNDISTURBED,
-        "an ack took {:?}",
-        report.slowest()
-    );
-    assert_eq!(report.n_reconnects(), 0, "the other device was disturbed");
-    assert_eq!(report.check(&mut client), 0);
-    assert_eq!(
-        daemon.count("thread died") + daemon.count("thread silent"),
-        0
-    );
-}
+use crate::harness::{eventually, imei, ms, secs};
 
 fn short(setup: Setup) -> Setup {
     setup.timeout("login", "1 s").timeout("packet", "1 s")

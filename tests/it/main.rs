@@ -50,3 +50,5 @@ mod conf_cli;
 mod tools;
 // Locks, floods and limits.
 mod pressure;
+// Whoever tries to take more than there is for one.
+mod limits;

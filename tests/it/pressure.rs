@@ -4,32 +4,19 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use postgres::Client;
 use trackport::protocol::teltonika::Codec;
 use trackport::protocol::teltonika::encode::login;
 
 use crate::harness::daemon::{Setup, started};
 use crate::harness::device::{ANSWER, Answer, Device, encode, packet, record};
-use crate::harness::kill;
 use crate::harness::load::{Load, Plan};
-use crate::harness::rows::{all_records, number, records};
-use crate::harness::{eventually, free_port, imei, join, ms, postgres as pg, secs, spawn};
+use crate::harness::rows::{all_records, number, records, while_locked};
+use crate::harness::{
+    cpu_ms, eventually, free_port, imei, join, kill, ms, postgres as pg, secs, spawn,
+};
 
 /// What an ack may take where nothing is scarce. A second, and room for a busy machine.
 const UNDISTURBED: Duration = ms(1500);
-
-/// Holds a lock while `body` runs.
-fn while_locked<T>(client: &mut Client, lock: &str, body: impl FnOnce() -> T) -> T {
-    let mut transaction = client.transaction().unwrap();
-    transaction
-        .batch_execute(&format!(
-            "SET LOCAL statement_timeout = 0; LOCK TABLE {lock}"
-        ))
-        .unwrap();
-    let result = body();
-    transaction.commit().unwrap();
-    result
-}
 
 #[test]
 fn a_lock_held_longer_than_a_statement_may_take_costs_time_and_nothing_else() {
@@ -254,22 +241,6 @@ fn without_descriptors_those_who_are_there_go_on_and_others_come_in_later() {
     }
     assert_eq!(records(&mut client, imei(1)), 20);
     assert_eq!(daemon.count("thread died"), 0);
-}
-
-/// Processor time that a process has used, in milliseconds.
-fn cpu_ms(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<u64> = stat
-        .rsplit(") ")
-        .next()
-        .unwrap()
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse().unwrap())
-        .collect();
-    // A tick is 10 ms on Linux.
-    fields.iter().sum::<u64>() * 10
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A tracker as the daemon sees it: it connects, logs in, sends packets and waits for answers, never without a deadline.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use trackport::imei::Imei;
 use trackport::protocol::teltonika::Codec;
 use trackport::protocol::teltonika::encode::{self, IoSpec, RecordSpec};
@@ -46,6 +47,42 @@ impl Device {
         // A daemon that does not read must not hold a test for ever.
         stream.set_write_timeout(Some(ANSWER))?;
         Ok(Device { stream })
+    }
+
+    /// Connects from another address of this machine than 127.0.0.1.
+    #[track_caller]
+    pub fn connect_from(address: [u8; 4], port: u16) -> Device {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let from: SocketAddr = (address, 0).into();
+        socket.bind(&from.into()).expect("an address of 127/8");
+        Device::over(socket, port)
+    }
+
+    /// Connects with room for so many bytes of what the daemon says, or the least there is.
+    #[track_caller]
+    pub fn connect_with_window(bytes: usize, port: u16) -> Device {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("a socket");
+        Device::over(socket, port)
+    }
+
+    #[track_caller]
+    fn over(socket: Socket, port: u16) -> Device {
+        let to: SocketAddr = ([127, 0, 0, 1], port).into();
+        socket
+            .connect_timeout(&to.into(), ANSWER)
+            .expect("a connection");
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).expect("a socket");
+        stream
+            .set_write_timeout(Some(ANSWER))
+            .expect("a time-out above zero");
+        Device { stream }
+    }
+
+    /// The connection itself.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Connects and logs in, which must work.

@@ -1,5 +1,6 @@
 //! What the tests share: things to test against and with. Knows no test.
 
+pub mod beside;
 pub mod daemon;
 pub mod device;
 pub mod load;
@@ -88,4 +89,20 @@ pub fn kill(pid: impl std::fmt::Display, signal: &str) {
         // It may have ended meanwhile.
         .stderr(std::process::Stdio::null())
         .status();
+}
+
+/// Processor time that a process has used, in milliseconds.
+pub fn cpu_ms(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<u64> = stat
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse().unwrap())
+        .collect();
+    // A tick is 10 ms on Linux.
+    fields.iter().sum::<u64>() * 10
 }

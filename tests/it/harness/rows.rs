@@ -79,3 +79,16 @@ pub fn set_state(client: &mut Client, imei: Imei, state: &str) {
         .execute(sql, &[&imei.to_string(), &state])
         .expect(sql);
 }
+
+/// Holds a lock while `body` runs.
+pub fn while_locked<T>(client: &mut Client, lock: &str, body: impl FnOnce() -> T) -> T {
+    let mut transaction = client.transaction().unwrap();
+    transaction
+        .batch_execute(&format!(
+            "SET LOCAL statement_timeout = 0; LOCK TABLE {lock}"
+        ))
+        .unwrap();
+    let result = body();
+    transaction.commit().unwrap();
+    result
+}
