@@ -17,6 +17,8 @@ mod session;
 mod harness;
 // The tables: migrations, views, partitions, and the rules of what is kept beside the records.
 mod schema;
+// The database is away or slow, and the spool takes its place.
+mod spool;
 // Trackers that behave: from the socket to the row.
 mod ingest;
 // The ways of a batch into the table.

@@ -375,6 +375,15 @@ impl Daemon {
         troubles
     }
 
+    /// Waits until everything that was in the spool is in the database.
+    #[track_caller]
+    pub fn wait_drained(&self, within: Duration) {
+        eventually(within, "the spool is empty", || {
+            let spool = self.status().spool;
+            spool.packets == 0 && spool.state == "empty"
+        });
+    }
+
     /// How often a fact happened.
     #[track_caller]
     pub fn count(&self, fact: &str) -> u64 {
