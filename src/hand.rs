@@ -3,9 +3,9 @@
 //! They lie behind a lock that is held for looking and for taking only, never while the database or the disk is asked. Whoever takes
 //! them out answers them.
 //!
-//! Invariants: a hand is late from the time at which the oldest delivery of its batch has waited too long until the batch is
-//! finished, whether or not the deliveries still lie in it. Every batch has a number; what is said of another than the present
-//! one, by a retired thread, is nothing.
+//! Invariants: a hand is late from the time at which the oldest delivery of its batch has waited too long until its thread says
+//! that all is well, whether or not the deliveries still lie in it. Every batch has a number; what is said of another than the
+//! present one, by a retired thread, is nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ const NOTHING: Millis = Millis::MAX;
 #[derive(Debug)]
 pub struct Hand {
     batch: Mutex<Batch>,
-    /// Since when the oldest delivery of the batch waits, or [`NOTHING`].
+    /// Since when the oldest delivery has waited that came since all was well, or [`NOTHING`].
     waits_since: AtomicU64,
 }
 
@@ -60,13 +60,13 @@ impl Hand {
         })
     }
 
-    /// Whether the oldest delivery of the batch has waited longer than `target`.
+    /// Whether the oldest delivery has waited longer than `target`.
     pub fn is_late(&self, now: Millis, target: Millis) -> bool {
         let since = self.waits_since.load(Ordering::Acquire);
         since != NOTHING && now.saturating_sub(since) > target
     }
 
-    /// Whether a batch is in hand.
+    /// Whether something waits, or waited when all was well last.
     pub fn is_busy(&self) -> bool {
         self.waits_since.load(Ordering::Acquire) != NOTHING
     }
@@ -154,12 +154,11 @@ impl InHand<'_> {
         self.with(Vec::new(), std::mem::take)
     }
 
-    /// The batch is finished: stored, or not to be stored by this generation. What is left of it is returned.
-    pub fn finish(self) -> Vec<Delivery> {
-        self.with(Vec::new(), |deliveries| {
+    /// What the thread brings its deliveries to takes them: nothing waits any more.
+    pub fn all_is_well(&self) {
+        self.with((), |_| {
             self.hand.waits_since.store(NOTHING, Ordering::Release);
-            std::mem::take(deliveries)
-        })
+        });
     }
 }
 
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_is_late_until_its_batch_is_finished_although_its_deliveries_were_taken_over() {
+    fn a_hand_is_late_until_all_is_well_although_its_deliveries_were_taken_over() {
         let hand = Hand::default();
         let mut batch = hand.begin(&life()).unwrap();
         assert!(!hand.is_busy());
@@ -189,7 +188,10 @@ mod tests {
             hand.is_late(3_001, 2_000),
             "the writer still tries its rows"
         );
-        assert!(batch.finish().is_empty());
+        let next = hand.begin(&life()).unwrap();
+        batch.all_is_well();
+        assert!(hand.is_late(3_001, 2_000), "said of another batch");
+        next.all_is_well();
         assert!(!hand.is_late(9_000, 2_000) && !hand.is_busy());
     }
 
@@ -209,8 +211,8 @@ mod tests {
         new.push(delivery);
         old.resolve(1, Outcome::Durable);
         assert_eq!((old.n_left(), new.n_left()), (0, 1));
-        assert!(old.finish().is_empty());
-        assert!(hand.is_busy());
+        old.all_is_well();
+        assert!(old.take().is_empty() && hand.is_busy());
         assert_eq!(receiver.try_iter().count(), 0, "not answered yet");
         new.resolve(1, Outcome::Durable);
         assert_eq!(receiver.try_iter().count(), 1);

@@ -98,9 +98,8 @@ pub fn run(life: &Life, around: &Surroundings) {
             break;
         }
     }
-    for delivery in spooler.hand.finish() {
-        drop(delivery);
-    }
+    // Un-acked: their devices send them again.
+    drop(spooler.hand.take());
 }
 
 struct Spooler<'a> {
@@ -180,7 +179,10 @@ impl Spooler<'_> {
             return false;
         };
         match spool.room() {
-            Ok(room) if room >= ROOM_MIN => true,
+            Ok(room) if room >= ROOM_MIN => {
+                self.well();
+                true
+            }
             Ok(room) => {
                 let needed = ROOM_MIN;
                 self.failed(Fact::SpoolFull, &SpoolError::Full { needed, room });

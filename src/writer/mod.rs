@@ -67,11 +67,17 @@ pub fn run(life: &Life, around: &Surroundings) {
     );
     while !life.is_retired() {
         life.beat();
-        if let Some(mut batch) = gather(life, around) {
+        // A successor has the hand.
+        let Some(mut batch) = gather(life, around) else {
+            return;
+        };
+        if !batch.is_empty() {
             fail::fail_point!("writer-batch");
-            let stored = storer.store(&mut batch);
-            let left = batch.finish();
-            if stored.is_err() && !left.is_empty() {
+            if storer.store(&mut batch).is_ok() {
+                batch.all_is_well();
+            }
+            let left = batch.take();
+            if !left.is_empty() {
                 facts::say(
                     Fact::DeliveriesDropped,
                     format_args!("packets={}: their devices send them again", left.len()),
@@ -81,9 +87,15 @@ pub fn run(life: &Life, around: &Surroundings) {
             around.room.wake();
         } else if life.is_stopping() {
             break;
-        } else if !storer.line.is_connected() && state.schema_is_ready() {
-            // Connecting before the first delivery: its ack shall not wait for it.
-            storer.line.try_connect();
+        } else {
+            if !storer.line.is_connected() && state.schema_is_ready() {
+                // Connecting before the first delivery: its ack shall not wait for it.
+                storer.line.try_connect();
+            }
+            // The last batch, or a predecessor, may have left something unsaid.
+            if storer.line.is_connected() {
+                batch.all_is_well();
+            }
         }
         if life.is_stopping() && !(life.is_draining() && life.may_finish()) {
             break;
@@ -94,17 +106,16 @@ pub fn run(life: &Life, around: &Surroundings) {
     }
 }
 
-/// Waits a moment for a first delivery and takes what else is queued.
+/// Waits a moment for a first delivery and takes what else is queued; `None` when a successor has the hand.
 fn gather<'a>(life: &Life, around: &'a Surroundings) -> Option<InHand<'a>> {
     let queue = &around.seat.queue;
     let mut next = queue.recv_timeout(life.patience().min(IDLE)).ok();
     // What was received is dropped where a successor has the hand; its device sends it again.
     let mut batch = around.seat.hand.begin(life)?;
-    let (mut n_records, mut n_bytes, mut n_packets) = (0, 0, 0);
+    let (mut n_records, mut n_bytes) = (0, 0);
     while let Some(message) = next {
         match message {
             WriterMessage::Delivery(delivery) => {
-                n_packets += 1;
                 n_records += usize::from(delivery.packet.n_records);
                 n_bytes += delivery.packet.frame.len();
                 batch.push(*delivery);
@@ -118,10 +129,6 @@ fn gather<'a>(life: &Life, around: &'a Surroundings) -> Option<InHand<'a>> {
             break;
         }
         next = queue.try_recv().ok();
-    }
-    if n_packets == 0 {
-        batch.finish();
-        return None;
     }
     batch.arrange();
     Some(batch)

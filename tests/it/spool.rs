@@ -174,6 +174,7 @@ fn what_was_acked_into_the_spool_outlives_kill_9_and_a_start_without_the_databas
     for _ in 0..3 {
         daemon.kill();
         daemon.launch();
+        daemon.wait_serving();
         // Known by the copy of the list, and let in although nobody can register it.
         for number in [1, 70] {
             let mut device = Device::connect(port);
@@ -206,6 +207,7 @@ fn sessions_of_devices_without_an_id_go_on_when_the_database_comes() {
     drop(device);
     daemon.kill();
     daemon.launch();
+    daemon.wait_serving();
     let mut new = Device::connect(port);
     new.send(&login(imei(70)));
     assert_eq!(new.answer(1, secs(15)), Answer::Bytes(vec![1]));
@@ -244,6 +246,7 @@ fn with_known_devices_only_a_stranger_gets_no_answer_while_nobody_can_tell() {
     daemon.kill();
     cluster.stop_server("fast");
     daemon.launch();
+    daemon.wait_serving();
     let mut known = Device::connect(port);
     known.send(&login(imei(1)));
     assert_eq!(known.answer(1, secs(15)), Answer::Bytes(vec![1]));
@@ -476,6 +479,7 @@ fn stopping_while_the_database_is_away_takes_no_longer_than_it_may_and_keeps_wha
         assert_eq!(daemon.stop(), Some(0));
         assert!(begun.elapsed() < secs(5), "{:?}", begun.elapsed());
         daemon.launch();
+        daemon.wait_serving();
     }
     // A conf that is read again, and threads that are started again, in the middle of it.
     daemon.signal("HUP");

@@ -260,6 +260,16 @@ impl Daemon {
         self.setup.env.retain(|(key, _)| key != "FAILPOINTS");
     }
 
+    /// Waits until it hears signals and serves its ports, whatever else is missing.
+    #[track_caller]
+    pub fn wait_serving(&self) {
+        eventually(PATIENCE, "serving", || {
+            self.try_status().is_some_and(|status| {
+                !status.ports.is_empty() && status.ports.iter().all(|port| port.state == "running")
+            })
+        });
+    }
+
     /// Waits until everything runs. What lies in quarantine keeps nobody from logging in and storing.
     #[track_caller]
     pub fn wait_ready(&self) {
