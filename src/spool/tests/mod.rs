@@ -296,3 +296,32 @@ fn a_file_that_arrived_and_cannot_be_read_is_told_once_and_taken_in_when_it_can(
     assert_eq!(drain(&spool).0, all);
     assert_eq!(spool.depth().set_aside_files, 0);
 }
+
+#[test]
+fn a_reader_waits_for_what_is_being_added_unless_a_new_appender_takes_over() {
+    let disk = SimulatedDisk::new(1);
+    let (spool, _) = opened(&disk, settings(1 << 30, 1 << 20));
+    // An append that hangs in the disk.
+    let generation = spool.index().supersede();
+    let hangs = spool.index().begin(generation, None, 1000).unwrap();
+    let arrived = entries(10..13);
+    write_incoming(&disk, "7-1", arrived.iter().map(Entry::as_ref)).unwrap();
+    assert_eq!(spool.adopt_incoming().unwrap().files, 1);
+    // What arrived has a later number: passing on to it would leave behind what is being added.
+    let (read, at, _) = drain(&spool);
+    assert_eq!(read, []);
+    let later = Position {
+        segment: 99,
+        offset: 0,
+    };
+    assert_eq!(spool.release(later).unwrap(), Released::default());
+    let mut appender = spool.appender();
+    assert_eq!(spool.read(Some(at), 100, 10_000).unwrap().entries, arrived);
+    // When it comes back it is a stranger.
+    let published = spool
+        .index()
+        .publish(generation, hangs.number, 500, &Tally::default());
+    assert!(matches!(published, Err(SpoolError::Superseded)));
+    append(&mut appender, &entries(20..22)).unwrap();
+    assert_eq!(drain(&spool).0, [arrived, entries(20..22)].concat());
+}
