@@ -38,7 +38,10 @@ impl Spool {
                 }
                 let aside = set_aside(&*self.disk, &found, file, &look);
                 adopted.damaged.extend(aside.map(|(damage, bytes)| {
-                    self.index().set_aside(bytes);
+                    // What is left alone may be taken in another time.
+                    if damage.kept_as != damage.file {
+                        self.index().set_aside(bytes);
+                    }
                     damage
                 }));
                 continue;

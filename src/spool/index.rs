@@ -235,16 +235,19 @@ impl Index {
         is_news
     }
 
-    /// The oldest segment, when all of it lies before `up_to` and nothing is added to it. It is closed by this.
-    pub(super) fn drained(&mut self, up_to: Position) -> Option<(u64, Segment)> {
-        let (number, segment) = self.segments.iter_mut().next()?;
+    /// Takes out the oldest segment, when all of it lies before `up_to` and nothing is added to it. What grows is closed.
+    pub(super) fn take_drained(&mut self, up_to: Position) -> Option<(u64, Segment)> {
+        let oldest = self.segments.first_entry()?;
+        let number = *oldest.key();
+        let segment = oldest.get();
         let is_before =
-            *number < up_to.segment || (*number == up_to.segment && segment.end <= up_to.offset);
+            number < up_to.segment || (number == up_to.segment && segment.end <= up_to.offset);
         if !is_before || !matches!(segment.state, State::Open | State::Closed) {
             return None;
         }
+        let mut segment = oldest.remove();
         segment.state = State::Closed;
-        Some((*number, segment.clone()))
+        Some((number, segment))
     }
 
     /// Counts a file that waits for a person.

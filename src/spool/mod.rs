@@ -2,7 +2,7 @@
 //!
 //! # Who does what
 //!
-//! One [`Appender`] writes, one reader drains; both share the [`Spool`], whose index of segments lies behind a lock
+//! One `Appender` writes, one reader drains; both share the `Spool`, whose index of segments lies behind a lock
 //! that is never held over file I/O. A new appender supersedes the one before it: whatever that one still does counts
 //! for nothing, so an abandoned thread can neither be waited for nor get in the way.
 //!

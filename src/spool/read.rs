@@ -146,12 +146,14 @@ impl Spool {
                 Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.index().remove(number);
-                damaged.push(Damage {
-                    kept_as: name.clone(),
-                    file: name,
-                    kind: DamageKind::Missing,
-                });
+                // Unless it was let go in this moment.
+                if self.index().remove(number).is_some() {
+                    damaged.push(Damage {
+                        kept_as: name.clone(),
+                        file: name,
+                        kind: DamageKind::Missing,
+                    });
+                }
                 Ok(None)
             }
             Err(source) => Err(self.error("open", &name, source)),
@@ -182,7 +184,7 @@ impl Spool {
     pub fn release(&self, up_to: Position) -> Result<Released, SpoolError> {
         let mut released = Released::default();
         loop {
-            let drained = self.index().drained(up_to);
+            let drained = self.index().take_drained(up_to);
             let Some((number, segment)) = drained else {
                 return Ok(released);
             };
@@ -190,16 +192,23 @@ impl Spool {
                 let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
                 reading.take_if(|(open, _)| *open == number);
             }
+            let gone = if segment.damaged_at.is_empty() {
+                let name = segment_name(number);
+                gone_is_fine(self.disk.remove(&name))
+                    .map_err(|source| self.error("take away", &name, source))
+            } else {
+                self.keep_bad(number, &segment)
+            };
+            if let Err(error) = gone {
+                self.index().put(number, segment);
+                return Err(error);
+            }
             if segment.damaged_at.is_empty() {
-                gone_is_fine(self.disk.remove(&segment_name(number)))
-                    .map_err(|source| self.error("take away", &segment_name(number), source))?;
                 released.segments += 1;
             } else {
-                self.keep_bad(number, &segment)?;
                 released.set_aside += 1;
             }
             released.bytes += segment.bytes;
-            self.index().remove(number);
         }
     }
 

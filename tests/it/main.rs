@@ -48,6 +48,8 @@ mod clocks;
 mod partitions;
 // The conf file and the command line.
 mod conf_cli;
+// What waits on disk, in the hands of people.
+mod spool_cli;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.

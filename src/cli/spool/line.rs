@@ -190,7 +190,7 @@ mod tests {
             .collect();
         assert_eq!(read_all(&lines.join("\n\n")).unwrap(), entries);
         assert!(
-            lines[0].contains("\"received_at\":\"2026-09-21T13:33:20.123456Z\""),
+            lines[0].contains("\"received_at\":\"2026-09-21T14:13:20.123456Z\""),
             "{}",
             lines[0]
         );

@@ -266,3 +266,62 @@ fn a_start_reads_the_seals_and_not_the_backlog() {
     assert_eq!(disk.world().bytes_read, expected);
     assert!(found.depth.bytes > 10 * expected);
 }
+
+#[test]
+fn what_another_process_puts_there_is_taken_in_as_it_is() {
+    let disk = SimulatedDisk::new(1);
+    let (spool, _) = opened(&disk, settings(1 << 30, 1 << 20));
+    let all = entries(0..50);
+    let names = write_incoming(&disk, "7-1", all.iter().map(Entry::as_ref)).unwrap();
+    assert_eq!(names, ["incoming-7-1-0000.seg"]);
+    // Safe from the moment on that it is said.
+    drop(spool);
+    let (spool, found) = opened(&disk.restart(true), settings(1 << 30, 1 << 20));
+    assert_eq!((found.depth.entries, found.damaged), (50, vec![]));
+    assert_eq!(drain(&spool).0, all);
+}
+
+#[test]
+fn a_file_that_arrived_and_cannot_be_read_is_told_once_and_taken_in_when_it_can() {
+    let disk = SimulatedDisk::new(1);
+    let (spool, _) = opened(&disk, settings(1 << 30, 1 << 20));
+    let all = entries(0..5);
+    let names = write_incoming(&disk, "7-1", all.iter().map(Entry::as_ref)).unwrap();
+    disk.world().bad_pages = vec![(names[0].clone(), 0..1 << 20)];
+    let told = spool.adopt_incoming().unwrap().damaged;
+    assert!(told[0].to_string().contains("bad sector"), "{told:?}");
+    assert_eq!(spool.adopt_incoming().unwrap(), Adopted::default());
+    disk.world().bad_pages.clear();
+    assert_eq!(spool.adopt_incoming().unwrap().tally.entries, 5);
+    assert_eq!(drain(&spool).0, all);
+    assert_eq!(spool.depth().set_aside_files, 0);
+}
+
+#[test]
+fn a_reader_waits_for_what_is_being_added_unless_a_new_appender_takes_over() {
+    let disk = SimulatedDisk::new(1);
+    let (spool, _) = opened(&disk, settings(1 << 30, 1 << 20));
+    // An append that hangs in the disk.
+    let generation = spool.index().supersede();
+    let hangs = spool.index().begin(generation, None, 1000).unwrap();
+    let arrived = entries(10..13);
+    write_incoming(&disk, "7-1", arrived.iter().map(Entry::as_ref)).unwrap();
+    assert_eq!(spool.adopt_incoming().unwrap().files, 1);
+    // What arrived has a later number: passing on to it would leave behind what is being added.
+    let (read, at, _) = drain(&spool);
+    assert_eq!(read, []);
+    let later = Position {
+        segment: 99,
+        offset: 0,
+    };
+    assert_eq!(spool.release(later).unwrap(), Released::default());
+    let mut appender = spool.appender();
+    assert_eq!(spool.read(Some(at), 100, 10_000).unwrap().entries, arrived);
+    // When it comes back it is a stranger.
+    let published = spool
+        .index()
+        .publish(generation, hangs.number, 500, &Tally::default());
+    assert!(matches!(published, Err(SpoolError::Superseded)));
+    append(&mut appender, &entries(20..22)).unwrap();
+    assert_eq!(drain(&spool).0, [arrived, entries(20..22)].concat());
+}
