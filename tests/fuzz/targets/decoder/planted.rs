@@ -1,8 +1,8 @@
 //! A mistake put in on purpose, as people make them: it proves that the fuzzer finds such things.
 //!
 //! In 8 Extended, what is odd about a record goes into a list, and a record with three certain oddities has the last looked up one place too
-//! far. No input of the corpus has them together, and chance would hardly ever make all three at once behind a right length and checksum;
-//! guided by coverage, one after the other is found in seconds.
+//! far. Chance would hardly ever make all three at once behind a right length and checksum; guided by coverage, one after the other is
+//! found in seconds.
 
 use trackport::protocol::teltonika::{Codec, Packet, Record};
 
