@@ -13,6 +13,8 @@ pub const PING: u8 = 0xFF;
 const DATA_BYTES_MIN: u32 = 3;
 /// Room for serials beside the fifteen digits of an IMEI; what is longer is no login at all.
 const LOGIN_BYTES_MAX: u16 = 32;
+/// What needs more bytes than these is no login.
+pub(super) const LOGIN_ITEM_BYTES_MAX: usize = 2 + LOGIN_BYTES_MAX as usize;
 
 /// What stands at the front of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
