@@ -103,3 +103,8 @@ need_rust() {
     # Rust needs somebody else's linker and C library.
     have cc || install_packages "a linker" "gcc libc6-dev" "gcc"
 }
+
+# Makes sure that a C++ compiler is there: libFuzzer comes as source.
+need_cxx() {
+    have c++ || have g++ || install_packages "a C++ compiler" "g++ libc6-dev" "gcc-c++"
+}

@@ -23,11 +23,33 @@ pub fn millis(duration: Duration) -> Millis {
 
 /// Microseconds since 1970-01-01 00:00:00 UTC on the wall clock; 0 before.
 pub fn wall_us() -> i64 {
-    SystemTime::now()
+    let wall = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| {
             i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-        })
+        });
+    #[cfg(feature = "faults")]
+    let wall = (wall + fault::shift_us()).max(0);
+    wall
+}
+
+/// A wall clock that is wrong, for the tests.
+#[cfg(feature = "faults")]
+mod fault {
+    use std::env;
+    use std::fs;
+    use std::path::PathBuf;
+    use std::sync::LazyLock;
+
+    /// Holds the seconds by which the clock is ahead; none of them while it is not there.
+    static FILE: LazyLock<Option<PathBuf>> =
+        LazyLock::new(|| env::var_os("TRACKPORT_CLOCK_SHIFT_FILE").map(PathBuf::from));
+
+    pub(super) fn shift_us() -> i64 {
+        let text = FILE.as_ref().and_then(|file| fs::read_to_string(file).ok());
+        text.and_then(|text| text.trim().parse::<i64>().ok())
+            .map_or(0, |seconds| seconds * 1_000_000)
+    }
 }
 
 /// A wall-clock time in microseconds as the type that the database driver takes.

@@ -118,6 +118,8 @@ facts! {
     PacketQuarantined "packet quarantined" Error;
     /// A device's quarantine has no room left; a person is needed.
     QuarantineFull "quarantine full" Error;
+    /// Packets that were acked are in quarantine, the only copies, and nobody has looked at them.
+    QuarantineAlert "acked packets in quarantine" Error;
     /// The database refused a packet; it is in quarantine and acked.
     PacketRefused "packet refused by the database" Error;
     /// Receive buffers are at their limit; the oldest half packet was dropped with its session.
@@ -138,10 +140,30 @@ facts! {
     CommandFrame "command frame" Debug;
     /// The database answers.
     DatabaseUp "database connected" Info;
-    /// The database does not answer; no acks until it does.
+    /// The database does not answer; what waits too long for it goes to the spool.
     DatabaseAway "database away" Error;
     /// The database needs a person.
     DatabaseRefuses "database needs a person" Error;
+    /// The spool is open.
+    SpoolOpened "spool opened" Info;
+    /// The spool cannot be opened: without the database nothing is acked.
+    SpoolUnusable "spool not usable" Error;
+    /// Packets go to the spool, because the database is away or too slow.
+    SpoolTakes "spool takes packets" Warn;
+    /// The database takes packets again; what is in the spool is brought to it.
+    SpoolRests "spool rests" Info;
+    /// Everything that was in the spool is in the database.
+    SpoolDrained "spool drained" Info;
+    /// The spool is at its bound: without the database nothing more is acked.
+    SpoolFull "spool full" Error;
+    /// The spool's disk refused something.
+    SpoolFailed "spool failed" Error;
+    /// Bytes in the spool cannot be read; they are kept under another name.
+    SpoolDamaged "spool damaged" Error;
+    /// A crash interrupted the last write to the spool; what was being written was not acked.
+    SpoolTorn "spool write was interrupted" Warn;
+    /// Segments that somebody imported were taken in.
+    SpoolAdopted "spool import" Info;
     /// An old backend of ours was ended before its successor writes.
     BackendEnded "old backend ended" Warn;
     /// A batch met rows that are there already and goes through staging.
@@ -158,12 +180,22 @@ facts! {
     PartitionsMade "partitions made" Info;
     /// Partitions were dropped by retention.
     PartitionsDropped "partitions dropped" Info;
+    /// Clocks or records disagree about the time: nothing is removed by its age until a person has looked.
+    ClockDoubted "clock in doubt" Error;
+    /// The wall clock was set, or the machine slept.
+    ClockStepped "wall clock stepped" Warn;
     /// Housekeeping failed and is tried again.
     KeeperFailed "housekeeping failed" Warn;
     /// Side notes were dropped because their queue was full; records are not among them.
     NotesDropped "side notes dropped" Warn;
     /// The device list was loaded.
     DirectoryLoaded "device list loaded" Info;
+    /// The copy of the device list on disk was loaded, because the database is away.
+    RosterLoaded "device list loaded from its copy" Warn;
+    /// The copy of the device list cannot be read or written.
+    RosterFailed "copy of the device list failed" Warn;
+    /// A new device was let in while the database is away; it is registered later.
+    DeviceLetIn "device let in, registered later" Info;
     /// A device was registered by `accept = "any"`.
     DeviceRegistered "device registered" Info;
     /// `max_new_devices` is used up.

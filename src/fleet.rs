@@ -3,11 +3,14 @@
 //! Ports look up here and never wait: the map is cut into shards whose locks are held for one look-up or
 //! one insertion. The directory thread fills it from the database; this file speaks no SQL.
 //!
-//! Invariants: one IMEI per device id and one device id per IMEI, for as long as an entry is in the map. An entry that leaves
-//! the map is in state `Removed` and without a session, and so it stays: a session that begins on it is closed.
+//! A device may speak before the database has given it an id: one that is known from the copy of the list on disk, or a new one,
+//! while the database is away. Its id comes later, to the same entry.
+//!
+//! Invariants: one IMEI per device id and one device id per IMEI, for as long as an entry is in the map. An id never changes.
+//! An entry that leaves the map is in state `Removed` and without a session, and so it stays: a session that begins on it is closed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock::Millis;
@@ -45,11 +48,14 @@ struct OnLine {
 pub struct Device {
     /// Its IMEI.
     pub imei: Imei,
+    /// Whether it was let in as a new device while nobody could register it.
+    pub is_new: bool,
     /// How often it has logged in.
     pub logins: Pace,
     /// How much of it was read.
     pub bytes: Pace,
-    id: i32,
+    /// 0: the database has not given it one yet.
+    id: AtomicI32,
     state: AtomicU8,
     last_packet: AtomicU64,
     kept_out_until: AtomicU64,
@@ -59,9 +65,25 @@ pub struct Device {
 }
 
 impl Device {
-    /// `device.id`, which never changes: where the IMEI gets another one, it gets another entry.
-    pub fn id(&self) -> i32 {
-        self.id
+    fn new(imei: Imei, state: DeviceState, is_new: bool, typed: Arc<TypedColumns>) -> Device {
+        Device {
+            imei,
+            is_new,
+            logins: Pace::default(),
+            bytes: Pace::default(),
+            id: AtomicI32::new(0),
+            state: AtomicU8::new(state as u8),
+            last_packet: AtomicU64::new(0),
+            kept_out_until: AtomicU64::new(0),
+            is_odd_told: AtomicBool::new(false),
+            typed: RwLock::new(typed),
+            on_line: Mutex::default(),
+        }
+    }
+
+    /// `device.id`, once the database has given it one. Then it never changes: where the IMEI gets another id, it gets another entry.
+    pub fn id(&self) -> Option<i32> {
+        Some(self.id.load(Ordering::Acquire)).filter(|&id| id != 0)
     }
 
     /// Whether it may log in.
@@ -203,12 +225,14 @@ impl Fleet {
         let elsewhere = by_id
             .insert(known.id, known.imei)
             .filter(|&before| before != known.imei)
-            .and_then(|before| self.take_out(before, |device| device.id == known.id));
-        let replaced = self.take_out(known.imei, |device| device.id != known.id);
-        if let Some(before) = &replaced
-            && by_id.get(&before.id) == Some(&known.imei)
+            .and_then(|before| self.take_out(before, |device| device.id() == Some(known.id)));
+        let replaced = self.take_out(known.imei, |device| {
+            device.id().is_some_and(|id| id != known.id)
+        });
+        if let Some(id) = replaced.as_ref().and_then(|before| before.id())
+            && by_id.get(&id) == Some(&known.imei)
         {
-            by_id.remove(&before.id);
+            by_id.remove(&id);
         }
         let typed = TypedColumns::for_model(known.model.as_deref());
         let mut shard = self
@@ -216,22 +240,18 @@ impl Fleet {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         let device = Arc::clone(shard.entry(known.imei).or_insert_with(|| {
-            Arc::new(Device {
-                imei: known.imei,
-                logins: Pace::default(),
-                bytes: Pace::default(),
-                id: known.id,
-                state: AtomicU8::new(known.state as u8),
-                last_packet: AtomicU64::new(0),
-                kept_out_until: AtomicU64::new(0),
-                is_odd_told: AtomicBool::new(false),
-                typed: RwLock::new(Arc::clone(&typed)),
-                on_line: Mutex::default(),
-            })
+            Arc::new(Device::new(
+                known.imei,
+                known.state,
+                false,
+                Arc::clone(&typed),
+            ))
         }));
         drop(shard);
-        device.set_state(known.state);
         *device.typed.write().unwrap_or_else(PoisonError::into_inner) = typed;
+        // After the columns: whoever sees the id stores by them.
+        device.id.store(known.id, Ordering::Release);
+        device.set_state(known.state);
         // Last, so that whoever is closed and comes again finds what is true now.
         for before in elsewhere.iter().chain(&replaced) {
             before.set_state(DeviceState::Removed);
@@ -239,7 +259,46 @@ impl Fleet {
         device
     }
 
-    /// Drops every device that is not in `known`, the whole list, and returns how many those were.
+    /// Lets a device in that the database has given no id yet, and returns the entry that there is. `is_new`: it is on no list.
+    pub fn put_without_id(&self, imei: Imei, state: DeviceState, is_new: bool) -> Arc<Device> {
+        let mut shard = self
+            .shard(imei)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(shard.entry(imei).or_insert_with(|| {
+            // What its elements mean is asked when its packets are stored; by then its model is known.
+            let typed = TypedColumns::for_model(None);
+            Arc::new(Device::new(imei, state, is_new, typed))
+        }))
+    }
+
+    /// The devices without an id.
+    pub fn without_id(&self) -> Vec<Arc<Device>> {
+        let mut without = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            without.extend(
+                shard
+                    .values()
+                    .filter(|device| device.id().is_none())
+                    .cloned(),
+            );
+        }
+        without
+    }
+
+    /// Every device that has an id, with its state.
+    pub fn list(&self) -> Vec<(Imei, DeviceState)> {
+        let mut list = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let with_id = shard.values().filter(|device| device.id().is_some());
+            list.extend(with_id.map(|device| (device.imei, device.state())));
+        }
+        list
+    }
+
+    /// Drops every device that is not in `known`, the whole list, and returns how many those were. New devices that wait for their id stay.
     pub fn keep_only(&self, known: &[KnownDevice]) -> usize {
         let known: HashSet<Imei> = known.iter().map(|one| one.imei).collect();
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,7 +310,18 @@ impl Fleet {
             }
             is_known
         });
-        n_before - by_id.len()
+        let n_dropped = n_before - by_id.len();
+        // The copy on disk had them, the database has not: it was restored to an earlier time.
+        let forgotten: Vec<Arc<Device>> = self
+            .without_id()
+            .into_iter()
+            .filter(|device| !device.is_new)
+            .filter_map(|device| self.take_out(device.imei, |found| found.id().is_none()))
+            .collect();
+        for device in &forgotten {
+            device.set_state(DeviceState::Removed);
+        }
+        n_dropped + forgotten.len()
     }
 
     /// Takes the device with this IMEI out of the map if `is_meant`; its session is still to be ended.
@@ -282,7 +352,7 @@ impl Fleet {
         for shard in &self.shards {
             let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
             let with_session = shard.values().filter(|device| device.session().is_some());
-            online.extend(with_session.map(|device| device.id()));
+            online.extend(with_session.filter_map(|device| device.id()));
         }
         online
     }
@@ -403,7 +473,7 @@ mod tests {
         let (_poll, receiver) = log_in(&old);
         let new = fleet.put(&known_as(7, TWO, DeviceState::Accepted));
         assert!(fleet.get(ONE.parse().unwrap()).is_none());
-        assert_eq!((new.id(), fleet.len()), (7, 1));
+        assert_eq!((new.id(), fleet.len()), (Some(7), 1));
         assert_eq!(old.state(), DeviceState::Removed);
         assert!(is_closed(&receiver), "the session of the old IMEI is over");
     }
@@ -416,7 +486,11 @@ mod tests {
         let (_poll, receiver) = log_in(&two);
         fleet.put(&known_as(1, TWO, DeviceState::Accepted));
         fleet.put(&known_as(2, ONE, DeviceState::Accepted));
-        let id = |imei: &str| fleet.get(imei.parse().unwrap()).map(|device| device.id());
+        let id = |imei: &str| {
+            fleet
+                .get(imei.parse().unwrap())
+                .and_then(|device| device.id())
+        };
         assert_eq!((id(ONE), id(TWO)), (Some(2), Some(1)));
         assert!(
             is_closed(&receiver),
@@ -439,6 +513,22 @@ mod tests {
         // A port that looked it up a moment ago.
         let (_poll, receiver) = log_in(&gone);
         assert!(is_closed(&receiver));
+    }
+
+    #[test]
+    fn a_device_without_an_id_gets_it_later_and_keeps_its_session() {
+        let fleet = Fleet::default();
+        let new = fleet.put_without_id(ONE.parse().unwrap(), DeviceState::Accepted, true);
+        let listed = fleet.put_without_id(TWO.parse().unwrap(), DeviceState::Accepted, false);
+        let (_poll, receiver) = log_in(&new);
+        assert_eq!((new.id(), fleet.without_id().len()), (None, 2));
+        // The database knows neither of them: it was restored, and one of them is new.
+        assert_eq!(fleet.keep_only(&[]), 1);
+        assert_eq!(listed.state(), DeviceState::Removed);
+        let put = fleet.put(&known_as(7, ONE, DeviceState::Accepted));
+        assert!(Arc::ptr_eq(&new, &put));
+        assert_eq!((new.id(), fleet.without_id().len()), (Some(7), 0));
+        assert!(!is_closed(&receiver));
     }
 
     #[test]

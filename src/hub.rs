@@ -4,17 +4,18 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 
 use crate::fleet::Fleet;
-use crate::intake::WriterMessage;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::Port;
 use crate::room::Room;
-use crate::writer::WriterState;
+use crate::spooler::SpoolState;
+use crate::store::held::Counts;
+use crate::writer::Seat;
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -40,15 +41,6 @@ pub struct UnboundReport {
     pub reason: String,
 }
 
-/// One writer's queue and state.
-#[derive(Clone)]
-pub struct WriterSeat {
-    /// The reading end, kept here so that the queue outlives the thread.
-    pub queue: Receiver<WriterMessage>,
-    /// What its generations share.
-    pub state: Arc<WriterState>,
-}
-
 /// What the control thread asks of the supervisor.
 #[derive(Debug)]
 pub enum Ask {
@@ -72,10 +64,15 @@ pub struct Hub {
     pub waiting_used: Arc<AtomicUsize>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
+    /// Whether a person has to look at the clocks.
+    pub clock_doubted: AtomicBool,
     /// The writers.
-    pub writers: Vec<WriterSeat>,
+    pub writers: Vec<Seat>,
+    /// The spool.
+    pub spool: Arc<SpoolState>,
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
+    quarantine: Mutex<Counts>,
     ports: RwLock<Vec<Arc<Port>>>,
     threads: RwLock<Vec<ThreadReport>>,
     unbound: RwLock<Vec<UnboundReport>>,
@@ -88,7 +85,7 @@ impl Hub {
         started_at_us: i64,
         room: Arc<Room>,
         schema_ready: Arc<AtomicBool>,
-        writers: Vec<WriterSeat>,
+        writers: Vec<Seat>,
         asks: Sender<Ask>,
     ) -> Hub {
         Hub {
@@ -99,12 +96,31 @@ impl Hub {
             receive_used: Arc::default(),
             waiting_used: Arc::default(),
             schema_ready,
+            clock_doubted: AtomicBool::new(false),
             writers,
+            spool: Arc::default(),
             asks,
+            quarantine: Mutex::default(),
             ports: RwLock::default(),
             threads: RwLock::default(),
             unbound: RwLock::default(),
         }
+    }
+
+    /// How much is in quarantine, as the keeper counted it last.
+    pub fn quarantine(&self) -> Counts {
+        *self
+            .quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keeper has counted.
+    pub fn set_quarantine(&self, counts: Counts) {
+        *self
+            .quarantine
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
     /// The bound ports.

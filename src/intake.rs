@@ -1,28 +1,30 @@
 //! Handing over from ports to writers: deliveries, and the ticket that brings their receipts back.
 //!
-//! A `Ticket` travels with each delivery and answers exactly once: resolved by the writer, or `Lost` when it is
-//! dropped on the way (a writer that panics, a queue that is thrown away). So a session never waits for a receipt that
+//! A `Ticket` travels with each delivery and answers exactly once: resolved by whoever made the packet durable, or `Lost` when it
+//! is dropped on the way (a writer that panics, a queue that is thrown away). So a session never waits for a receipt that
 //! cannot come.
 
-use std::net::SocketAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use crate::clock::Millis;
 use crate::fleet::Device;
 use crate::imei::Imei;
 use crate::mailbox::{Outcome, Passed, PortMessage, SessionRef};
 use crate::room::Hold;
 
-/// What a delivery asks of the writer.
-#[derive(Debug)]
+/// What is to be done with a packet.
+#[derive(Clone, Debug)]
 pub enum Content {
-    /// A checked packet: store its records.
+    /// It was checked: store its records.
     Packet,
-    /// A packet that cannot be read: to quarantine.
+    /// It cannot be read: to quarantine.
     Broken {
         /// A fixed word for the kind of fault.
-        code: &'static str,
+        code: Cow<'static, str>,
         /// What is wrong, for people.
         reason: String,
         /// The record count the packet declares, when preamble, length and codec are sound.
@@ -30,9 +32,9 @@ pub enum Content {
     },
 }
 
-/// A packet on its way to the writer.
-#[derive(Debug)]
-pub struct Delivery {
+/// A packet as it was received: all that is stored of it, whoever stores it.
+#[derive(Clone, Debug)]
+pub struct Received {
     /// Whose it is.
     pub device: Arc<Device>,
     /// When its last byte arrived, microseconds since 1970 UTC.
@@ -40,7 +42,7 @@ pub struct Delivery {
     /// The port it came in on.
     pub port: u16,
     /// Where it came from.
-    pub peer: SocketAddr,
+    pub address: IpAddr,
     /// The frame from preamble to CRC.
     pub frame: Box<[u8]>,
     /// Records in it.
@@ -49,14 +51,23 @@ pub struct Delivery {
     pub content: Content,
     /// Whether the device may have sent these records before.
     pub maybe_resend: bool,
+}
+
+/// A packet on its way to where it is durable.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The packet.
+    pub packet: Received,
+    /// Since when it waits, on the monotonic clock.
+    pub queued_at: Millis,
     /// The way back.
     pub ticket: Ticket,
 }
 
-/// What a writer hears.
+/// What stands in the queue of a writer, or of the spool.
 #[derive(Debug)]
 pub enum WriterMessage {
-    /// Store this.
+    /// Make this durable.
     Delivery(Box<Delivery>),
     /// The watchdog's probe: say that it came through.
     Probe(Sender<Passed>),
@@ -125,11 +136,41 @@ pub enum DirectoryMessage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::fleet::Fleet;
     use crate::mailbox::SessionId;
     use crate::mailbox::tests::inbox;
     use crate::room::{Room, Share};
+    use crate::store::device::DeviceState;
+    use crossbeam_channel::Receiver;
+
+    /// A delivery, and where its receipt is heard for as long as the poll lives.
+    pub(crate) fn delivery(queued_at: Millis) -> (Delivery, mio::Poll, Receiver<PortMessage>) {
+        let (poll, inbox, receiver) = inbox();
+        let session = SessionId { slot: 3, serial: 7 };
+        let hold = Room::new(1 << 20)
+            .take(&Arc::new(Share::default()), 100)
+            .unwrap();
+        let imei = "356307042441013".parse().unwrap();
+        let packet = Received {
+            device: Fleet::default().put_without_id(imei, DeviceState::Accepted, true),
+            received_at_us: 1_700_000_000_000_000,
+            port: 5027,
+            address: [127, 0, 0, 1].into(),
+            frame: Box::default(),
+            n_records: 1,
+            content: Content::Packet,
+            maybe_resend: false,
+        };
+        let ticket = Ticket::new(SessionRef { inbox, session }, hold);
+        let delivery = Delivery {
+            packet,
+            queued_at,
+            ticket,
+        };
+        (delivery, poll, receiver)
+    }
 
     #[test]
     fn a_dropped_ticket_says_lost_once() {

@@ -31,6 +31,9 @@ pub mod logging;
 /// What a supervised thread and its supervisor know of each other.
 pub mod life;
 
+/// What is acked while the database is away: segment files on disk.
+pub mod spool;
+
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
@@ -43,8 +46,14 @@ pub mod fleet;
 /// The bytes that deliveries may take on their way.
 pub mod room;
 
-/// Handing over from ports to writers, with receipts.
+/// The copy of the device list on disk, for a start while the database is away.
+pub mod roster;
+
+/// Handing over from ports to whoever makes packets durable, with receipts.
 pub mod intake;
+
+/// Deliveries in a thread's hand, where others can take them over.
+pub mod hand;
 
 /// Side notes for the keeper.
 pub mod notes;
@@ -52,11 +61,20 @@ pub mod notes;
 /// A tracker port: its socket, its sessions, its thread.
 pub mod port;
 
+/// A lot of packets into the database, whoever brings it.
+pub mod batch;
+
 /// A writer: batches into the database, receipts back.
 pub mod writer;
 
+/// The spool thread: what waits too long for the database goes to disk, receipts back.
+pub mod spooler;
+
 /// What the threads share beyond their queues.
 pub mod hub;
+
+/// The drain: from the spool to the database.
+pub mod drain;
 
 /// The device list, kept in step with the database.
 pub mod directory;

@@ -35,8 +35,6 @@ pub enum PortMessage {
     },
     /// A connection that a retired thread still accepted.
     Adopt(std::net::TcpStream, SocketAddr),
-    /// The writer of this index was replaced: sessions with a delivery there begin anew.
-    WriterGone(usize),
     /// There may be room in the queue again.
     Room,
     /// Look at what `Life` says: the thread shall end.
@@ -70,9 +68,9 @@ pub enum CloseReason {
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its records are in the table, or its bytes in quarantine because the database refused them: ack it.
+    /// Its records are in the table, its bytes synced in the spool, or in quarantine because the database refused them: ack it.
     Durable,
-    /// It could not be read and is in quarantine for good: ack it, so that the device goes on.
+    /// It could not be read and is in quarantine for good, or on its way there in the spool: ack it, so that the device goes on.
     QuarantinedForGood,
     /// It could not be read; the device shall send it again on a new connection.
     SendAgain,
@@ -126,7 +124,7 @@ impl Inbox {
     /// An inbox whose messages `waker` announces.
     pub fn new(waker: mio::Waker) -> (Arc<Inbox>, Receiver<PortMessage>) {
         // Receipts are bounded by one packet in flight per session, closes by sessions, the rest by the few threads
-        // that send; and a writer must never wait for a port.
+        // that send; and whoever made a packet durable must never wait for a port.
         #[allow(clippy::disallowed_methods)]
         let (sender, receiver) = crossbeam_channel::unbounded();
         (

@@ -58,6 +58,8 @@ pub enum Note {
         /// Why.
         reason: String,
     },
+    /// Something was put into quarantine, or came again.
+    Quarantined,
     /// The bytes of a session during which its port died or went silent.
     Poison {
         /// Whose session.

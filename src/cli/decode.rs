@@ -74,7 +74,7 @@ fn bytes(input: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 /// What `id` means for `model` or on every model; where neither is known, its commonest meaning with a question mark.
-fn meaning(id: u16, model: Option<&str>) -> Option<explain::Meaning> {
+pub(super) fn meaning(id: u16, model: Option<&str>) -> Option<explain::Meaning> {
     let first = MEANINGS.partition_point(|meaning| meaning.id < id);
     let same_id = || {
         MEANINGS[first..]

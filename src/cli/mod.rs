@@ -15,12 +15,16 @@ mod finding;
 pub mod migrate;
 mod models;
 mod network;
+/// `trackport quarantine`
+pub mod quarantine;
 /// `trackport run`
 pub mod run;
 /// `trackport send`
 pub mod send;
 /// `trackport simulate`
 pub mod simulate;
+/// `trackport spool`
+pub mod spool;
 /// `trackport status`, `session` and `port`
 pub mod status;
 mod text;
@@ -97,12 +101,18 @@ pub enum Command {
     /// The running server follows within seconds.
     #[command(subcommand)]
     Device(device::Command),
+    /// Look at packets that could not be read or stored, and store, export or remove them
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// See and close the connections of devices
     #[command(subcommand)]
     Session(status::SessionCommand),
     /// See and restart the ports of the running server
     #[command(subcommand)]
     Port(status::PortCommand),
+    /// See what waits on disk for the database; write it out, put it in elsewhere
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Say what the running server does: threads, ports, queues, rates
     Status(status::StatusArgs),
     /// Play a capture to a server as a device would, and show the answers
@@ -167,6 +177,8 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Check(args) => check::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
+        Command::Quarantine(command) => quarantine::run(command, conf),
+        Command::Spool(command) => spool::run(command, conf),
         Command::Send(args) => send::run(args, conf),
         Command::Decode(args) => decode::run(args, conf),
         Command::Simulate(args) => simulate::run(args, conf),
@@ -239,9 +251,19 @@ mod tests {
             "trackport device refuse 356307042441013",
             "trackport device rename 356307042441013 Van",
             "trackport device remove 356307042441013",
+            "trackport quarantine list --imei 356307042441013 --code crc --acked --limit 5 --json",
+            "trackport quarantine show 1 2 --json",
+            "trackport quarantine retry 1 2 --dry-run",
+            "trackport quarantine retry --all",
+            "trackport quarantine export --unacked --to a.jsonl",
+            "trackport quarantine dismiss --imei 356307042441013",
+            "trackport quarantine remove 1 --yes",
             "trackport session list --port 5027",
             "trackport session close 356307042441013",
             "trackport port list",
+            "trackport spool list --devices --json",
+            "trackport spool export --to spooled.jsonl --imei 356307042441013 old/spool",
+            "trackport spool import -",
             "trackport port restart 5027 [::]:5028",
             "trackport status --json",
             "trackport send --imei 356307042441013 --to localhost:5027 -",
@@ -276,6 +298,10 @@ mod tests {
             ("trackport device", 64),
             ("trackport device add 123", 64),
             ("trackport device accept", 64),
+            ("trackport quarantine", 64),
+            ("trackport quarantine show", 64),
+            ("trackport quarantine retry 1 --all", 64),
+            ("trackport quarantine list --acked --unacked", 64),
             ("trackport simulate --records 0", 64),
             ("trackport simulate --interval 10", 64),
             ("trackport send --no-login --imei 356307042441013 a.hex", 64),

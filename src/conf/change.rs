@@ -66,6 +66,10 @@ impl Conf {
                 self.spool.max_size != new.spool.max_size,
             ),
             (
+                "[spool].keep_free",
+                self.spool.keep_free != new.spool.keep_free,
+            ),
+            (
                 "[devices].max_new_devices",
                 self.devices.max_new_devices != new.devices.max_new_devices,
             ),
@@ -90,6 +94,10 @@ impl Conf {
             (
                 "[timeouts].packet",
                 self.timeouts.packet != new.timeouts.packet,
+            ),
+            (
+                "[timeouts].ack_target",
+                self.timeouts.ack_target != new.timeouts.ack_target,
             ),
             (
                 "[timeouts].statement",

@@ -14,7 +14,7 @@ use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
 use super::section::{self, Section, Setting, shown, suggest};
 use super::units::{show_duration, show_size};
-use super::{Conf, Control, Database, Devices, Http, Limits, Listen, PartitionWidth};
+use super::{Conf, Control, Database, Devices, Http, KeepFree, Limits, Listen, PartitionWidth};
 use super::{Retention, Spool, Timeouts};
 
 /// The tables that a conf file may have.
@@ -127,16 +127,10 @@ fn unknown_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
 
 /// Keys that are understood and checked, but that nothing acts on in this release.
 fn unused_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
-    let unused = [
-        (
-            "spool",
-            "deliveries are not yet kept on disk: while the database is away nothing is acknowledged",
-        ),
-        (
-            "http",
-            "there is no dashboard and no API yet: nothing listens there",
-        ),
-    ];
+    let unused = [(
+        "http",
+        "there is no dashboard and no API yet: nothing listens there",
+    )];
     for (name, text) in unused {
         let Some((key, value)) = root.get_key_value(name) else {
             continue;
@@ -184,7 +178,8 @@ fn url(value: &DeValue<'_>) -> Result<String, String> {
 }
 
 fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {
-    let table = Section::of(root, "spool", &["directory", "max_size"], report);
+    let keys = ["directory", "max_size", "keep_free"];
+    let table = Section::of(root, "spool", &keys, report);
     let default = Spool::default();
     let directory = table.read(report, "directory", default.directory, |value| {
         section::path(value, "/var/lib/trackport/spool")
@@ -192,9 +187,31 @@ fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {
     let max_size = table.read(report, "max_size", default.max_size, |value| {
         section::size(value, 16 << 20..=1 << 50)
     });
+    let keep_free = table.read(report, "keep_free", default.keep_free, keep_free);
     Spool {
         directory: directory.value,
         max_size: max_size.value,
+        keep_free: keep_free.value,
+    }
+}
+
+/// A share of the disk in percent, or a size.
+fn keep_free(value: &DeValue<'_>) -> Result<KeepFree, String> {
+    let wanted = "write for example \"10 %\" or \"20 GiB\"";
+    let DeValue::String(text) = value else {
+        return Err(format!(
+            "{} is neither a share of the disk nor a size; {wanted}",
+            shown(value)
+        ));
+    };
+    let Some(percent) = text.strip_suffix('%') else {
+        return section::size(value, 0..=1 << 50).map(KeepFree::Bytes);
+    };
+    match percent.trim_end().parse() {
+        Ok(percent) if percent <= 90 => Ok(KeepFree::Percent(percent)),
+        _ => Err(format!(
+            "\"{text}\" is no share from \"0 %\" to \"90 %\"; {wanted}"
+        )),
     }
 }
 
@@ -307,6 +324,7 @@ fn timeouts(root: &DeTable<'_>, report: &mut Report<'_>) -> Timeouts {
         "login",
         "idle",
         "packet",
+        "ack_target",
         "statement",
         "tcp",
         "silent_after",
@@ -323,6 +341,7 @@ fn timeouts(root: &DeTable<'_>, report: &mut Report<'_>) -> Timeouts {
     let login = read("login", default.login, 100 * MS, H);
     let idle = read("idle", default.idle, 100 * MS, 30 * DAY);
     let packet = read("packet", default.packet, 100 * MS, H);
+    let ack_target = read("ack_target", default.ack_target, 50 * MS, MIN);
     let statement = read("statement", default.statement, 100 * MS, H);
     let tcp = read("tcp", default.tcp, 100 * MS, 10 * MIN);
     // A port's thread beats several times a second; below one second a busy machine would look like a dead thread.
@@ -344,6 +363,11 @@ fn timeouts(root: &DeTable<'_>, report: &mut Report<'_>) -> Timeouts {
             &tcp,
             &stop,
             "a database that went away would be noticed only after the end",
+        ),
+        (
+            &ack_target,
+            &stop,
+            "packets that wait for a database that is away would not be kept before the end",
         ),
     ];
     for ((shorter, less), (longer, more), why) in relations {
@@ -368,6 +392,7 @@ fn timeouts(root: &DeTable<'_>, report: &mut Report<'_>) -> Timeouts {
         login: login.1.value,
         idle: idle.1.value,
         packet: packet.1.value,
+        ack_target: ack_target.1.value,
         statement: statement.1.value,
         tcp: tcp.1.value,
         silent_after: silent_after.1.value,

@@ -69,6 +69,17 @@ pub struct Spool {
     pub directory: PathBuf,
     /// Bytes that all segments may take.
     pub max_size: u64,
+    /// What is left free on the disk.
+    pub keep_free: KeepFree,
+}
+
+/// How much of a disk is left free for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepFree {
+    /// Hundredths of the file system.
+    Percent(u8),
+    /// Bytes.
+    Bytes(u64),
 }
 
 /// Which IMEIs are let in.
@@ -165,6 +176,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// From the first to the last byte of a packet.
     pub packet: Duration,
+    /// How long a packet waits for the database until the spool takes it.
+    pub ack_target: Duration,
     /// One statement of the database.
     pub statement: Duration,
     /// Until a connection to the database that acknowledges nothing is given up.
@@ -194,6 +207,16 @@ pub struct Limits {
     pub bytes_per_second: usize,
 }
 
+impl KeepFree {
+    /// The bytes that are to stay free on a file system of `total` bytes.
+    pub fn bytes(self, total: u64) -> u64 {
+        match self {
+            KeepFree::Percent(percent) => total / 100 * u64::from(percent.min(100)),
+            KeepFree::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 impl Timeouts {
     /// Without a heartbeat until a thread that speaks to the database is replaced: everything
     /// that may rightly keep it has run out by then.
@@ -217,6 +240,7 @@ impl Default for Spool {
         Spool {
             directory: PathBuf::from("/var/lib/trackport/spool"),
             max_size: 8 << 30,
+            keep_free: KeepFree::Percent(10),
         }
     }
 }
@@ -253,6 +277,7 @@ impl Default for Timeouts {
             login: Duration::from_secs(15),
             idle: Duration::from_secs(6 * 3600),
             packet: Duration::from_secs(120),
+            ack_target: Duration::from_secs(2),
             statement: Duration::from_secs(30),
             tcp: Duration::from_secs(10),
             silent_after: Duration::from_secs(10),

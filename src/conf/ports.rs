@@ -49,10 +49,20 @@ pub(super) fn read_ports(
         report.error(Some(line), key, missing.to_owned());
     }
     let mut entries = Vec::new();
+    let mut n_ports = 0;
     for table in tables.iter() {
         let line = report.line_at(table.span().start);
         match table.get_ref() {
-            DeValue::Table(table) => entries.extend(read_entry(table, line, report)),
+            DeValue::Table(table) => {
+                if let Some(entry) = read_entry(table, line, report) {
+                    n_ports += entry.ports.len();
+                    entries.push(entry);
+                }
+                // A few lines can mean millions of ports: what stands behind is not expanded.
+                if n_ports > PORTS_MAX {
+                    break;
+                }
+            }
             other => {
                 let text = format!(
                     "{} is no table; write [[port]] and below it listen = {}",
@@ -76,15 +86,13 @@ pub(super) fn read_ports(
     } else {
         report_collisions(&entries, report);
     }
-    let ports: Vec<PortConf> = entries.into_iter().flat_map(|entry| entry.ports).collect();
-    if ports.len() > PORTS_MAX {
+    if n_ports > PORTS_MAX {
         let text = format!(
-            "these are {} ports, and each has a thread of its own; {PORTS_MAX} in all is the most. Many devices can share one port",
-            ports.len()
+            "these are {n_ports} ports or more, and each has a thread of its own; {PORTS_MAX} in all is the most. Many devices can share one port"
         );
         report.error(Some(line), Some("[[port]]".to_owned()), text);
     }
-    ports
+    entries.into_iter().flat_map(|entry| entry.ports).collect()
 }
 
 fn plain_port(listen: Listen) -> PortConf {
@@ -247,7 +255,7 @@ fn network(value: &DeValue<'_>) -> Result<IpNet, String> {
     Ok(IpNet::new(address, prefix).expect("the prefix length was checked"))
 }
 
-/// One complaint for each pair of entries that want the same port, however many numbers they share.
+/// One complaint for an entry and the first before it that wants the same port, however many numbers they share.
 fn report_collisions(entries: &[Entry], report: &mut Report<'_>) {
     let mut owners: HashMap<u16, Vec<(usize, &Listen)>> = HashMap::new();
     for (entry_idx, entry) in entries.iter().enumerate() {
@@ -255,10 +263,11 @@ fn report_collisions(entries: &[Entry], report: &mut Report<'_>) {
         for port in &entry.ports {
             let number = port.listen.number();
             let owners = owners.entry(number).or_default();
-            for (owner_idx, owner) in owners.iter() {
-                if owner.collides(&port.listen) {
-                    shared.entry(*owner_idx).or_default().push(number);
-                }
+            let first = owners
+                .iter()
+                .find(|(_, owner)| owner.collides(&port.listen));
+            if let Some((owner_idx, _)) = first {
+                shared.entry(*owner_idx).or_default().push(number);
             }
             owners.push((entry_idx, &port.listen));
         }

@@ -49,7 +49,8 @@ impl std::error::Error for ConfErrors {}
 /// Collects complaints while a file is read, so that all are told at once.
 pub(super) struct Report<'t> {
     file: &'t str,
-    text: &'t str,
+    /// Where each line ends, so that the line of a key is found without walking over all before it.
+    line_ends: Vec<usize>,
     errors: Vec<Complaint>,
     warnings: Vec<Complaint>,
 }
@@ -58,7 +59,7 @@ impl<'t> Report<'t> {
     pub(super) fn new(file: &'t str, text: &'t str) -> Report<'t> {
         Report {
             file,
-            text,
+            line_ends: text.match_indices('\n').map(|(byte, _)| byte).collect(),
             errors: Vec::new(),
             warnings: Vec::new(),
         }
@@ -66,8 +67,7 @@ impl<'t> Report<'t> {
 
     /// The line of a byte of the file, counted from 1.
     pub(super) fn line_at(&self, byte: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(byte);
-        1 + before.filter(|byte| **byte == b'\n').count()
+        1 + self.line_ends.partition_point(|end| *end < byte)
     }
 
     pub(super) fn error(&mut self, line: Option<usize>, key: Option<String>, text: String) {

@@ -169,6 +169,23 @@ fn ranges_that_share_numbers_are_one_mistake() {
 }
 
 #[test]
+fn a_small_file_that_means_millions_of_ports_is_refused_at_once() {
+    let told = errors(&"[[port]]\nlisten = \"1-65535\"\n".repeat(10_000));
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(
+        told[0].contains("these are 65535 ports or more"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_port_given_a_thousand_times_is_a_thousand_complaints() {
+    let told = errors(&"[[port]]\nlisten = 5027\n".repeat(1001));
+    assert_eq!(told.len(), 1000);
+    assert!(told[999].starts_with("t.toml:2002: [port].listen: port 5027 is given twice: line 2 "));
+}
+
+#[test]
 fn timeouts_must_fit_each_other() {
     let told = error("[timeouts]\nidle = \"1 min\"");
     assert!(

@@ -79,10 +79,18 @@ pub struct Status {
     pub queue_limit: usize,
     /// Bytes of incomplete packets.
     pub receive_bytes: usize,
+    /// Entries of quarantine that were acked: the only copies of their packets.
+    pub quarantine_acked: u64,
+    /// Those of them that nobody has dismissed.
+    pub quarantine_alerting: u64,
+    /// Entries of quarantine that were not acked and rotate.
+    pub quarantine_unacked: u64,
     /// Bytes of packets that wait for room in the queue.
     pub waiting_bytes: usize,
     /// The writers.
     pub writers: Vec<Writer>,
+    /// The spool.
+    pub spool: Spool,
     /// The ports.
     pub ports: Vec<Port>,
     /// Every supervised thread.
@@ -108,6 +116,43 @@ pub struct Writer {
     pub records: u64,
     /// How long the last batch took, in milliseconds.
     pub last_batch_ms: u64,
+}
+
+/// The spool.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Spool {
+    /// `empty`, `taking` packets, `draining`, `waiting` for the database, `not usable` or `full`.
+    pub state: String,
+    /// Why it is not usable or full.
+    pub trouble: Option<String>,
+    /// Segment files.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that may still be added, by `max_size` and by what is kept free on the disk.
+    pub room_bytes: u64,
+    /// Packets in it.
+    pub packets: u64,
+    /// Records in it.
+    pub records: u64,
+    /// RFC 3339: when the oldest packet in it arrived.
+    pub oldest_at: Option<String>,
+    /// Records a second that go in, over the last ten seconds.
+    pub records_in_per_s: u64,
+    /// Records a second that go out.
+    pub records_out_per_s: u64,
+    /// Seconds until it is empty, at this rate.
+    pub empty_in_s: Option<u64>,
+    /// Seconds until it is full, at this rate.
+    pub full_in_s: Option<u64>,
+    /// Records that went in since the start.
+    pub total_records_in: u64,
+    /// Records that went out since the start.
+    pub total_records_out: u64,
+    /// Files that were set aside because something in them could not be read.
+    pub set_aside_files: u64,
+    /// Their bytes.
+    pub set_aside_bytes: u64,
 }
 
 /// One port.

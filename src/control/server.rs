@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::messages::{Port, Request, Response, Session, Status, Thread, Writer};
+use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Writer};
+use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
 use crate::life::Life;
 use crate::mailbox::CloseReason;
-use crate::writer::Link;
+use crate::spooler::SpoolState;
+use crate::store::held::Counts;
 
 /// How long one question may take to arrive and its answer to leave.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -121,6 +123,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
 /// What the running server says of itself.
 pub fn status(hub: &Hub) -> Status {
     let now = clock::now();
+    let quarantine = hub.quarantine();
     let threads = hub.threads();
     let ports = hub.ports();
     let state_of = |label: &str| {
@@ -142,6 +145,10 @@ pub fn status(hub: &Hub) -> Status {
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
+        spool: spool(&hub.spool, hub),
+        quarantine_acked: quarantine.n_acked,
+        quarantine_alerting: quarantine.n_alerting,
+        quarantine_unacked: quarantine.n_unacked,
         waiting_bytes: hub.waiting_used.load(Ordering::Relaxed),
         counts: facts::totals()
             .into_iter()
@@ -204,6 +211,37 @@ pub fn status(hub: &Hub) -> Status {
     status
 }
 
+fn spool(state: &SpoolState, hub: &Hub) -> Spool {
+    let (depth, rates, trouble) = (state.depth(), state.rates(), state.trouble());
+    let is_up = hub.writers.iter().any(|seat| seat.state.link() == Link::Up);
+    let word = match (state.spool(), &trouble) {
+        (None, _) => "not usable",
+        (Some(_), Some(_)) => "full",
+        _ if state.is_taking() => "taking",
+        _ if depth.records == 0 => "empty",
+        _ if is_up => "draining",
+        _ => "waiting",
+    };
+    Spool {
+        state: word.to_owned(),
+        trouble,
+        segments: depth.segments,
+        bytes: depth.bytes,
+        room_bytes: state.room(),
+        packets: depth.entries,
+        records: depth.records,
+        oldest_at: depth.oldest_received_at_us.map(clock::text),
+        records_in_per_s: rates.records_in,
+        records_out_per_s: rates.records_out,
+        empty_in_s: state.time_left().map(|left| left.as_secs()),
+        full_in_s: state.time_until_full().map(|left| left.as_secs()),
+        total_records_in: state.total_in().1,
+        total_records_out: state.total_out().1,
+        set_aside_files: depth.set_aside_files,
+        set_aside_bytes: depth.set_aside_bytes,
+    }
+}
+
 /// What is wrong now, in words; empty when nothing is.
 pub fn troubles(hub: &Hub) -> Vec<String> {
     let mut troubles = Vec::new();
@@ -217,8 +255,21 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
             );
         }
     }
+    if let Some(trouble) = hub.spool.trouble() {
+        troubles.push(format!("spool: {trouble}"));
+    }
     if !hub.fleet.is_loaded() {
-        troubles.push("the device list is not loaded; logins are not answered".to_owned());
+        troubles.push(match hub.fleet.len() {
+            0 => "the device list is not loaded; logins are not answered".to_owned(),
+            n => format!(
+                "the device list is a copy of {n} devices; logins of others are not answered"
+            ),
+        });
+    }
+    if hub.clock_doubted.load(Ordering::Relaxed) {
+        troubles.push(
+            "the clocks or the newest record disagree about the time; the log says more".to_owned(),
+        );
     }
     for unbound in hub.unbound() {
         troubles.push(format!("port {}: {}", unbound.listen, unbound.reason));
@@ -232,6 +283,31 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
                 thread.last_failure
             ));
         }
+    }
+    troubles.extend(quarantine_troubles(&hub.quarantine()));
+    troubles
+}
+
+/// What in quarantine needs a person; nothing, once somebody has stored, removed or dismissed it.
+fn quarantine_troubles(counts: &Counts) -> Vec<String> {
+    let some = |n: u64, one: &str, more: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {more}"),
+    };
+    let mut troubles = Vec::new();
+    if counts.n_alerting > 0 {
+        let packets = some(counts.n_alerting, "packet is", "packets are");
+        troubles.push(format!(
+            "{packets} in quarantine for good, the only copy: `trackport quarantine list --acked`; retry, or export and remove, or \
+             dismiss ends this"
+        ));
+    }
+    if counts.n_full > 0 {
+        let devices = some(counts.n_full, "device has", "devices have");
+        troubles.push(format!(
+            "{devices} no room left in quarantine, their unreadable packets are not acked: `trackport quarantine list --acked`; \
+             retry, or export and remove"
+        ));
     }
     troubles
 }
@@ -326,4 +402,27 @@ fn restart_port(hub: &Hub, port: &str) -> Response {
 /// Whether `wanted`, a label or a number, means the port with this label.
 fn is_port(label: &str, wanted: &str) -> bool {
     label == wanted || label.rsplit(':').next() == Some(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quarantine_is_a_trouble_until_somebody_has_dealt_with_it() {
+        let mut counts = Counts {
+            n_acked: 7,
+            n_alerting: 3,
+            n_unacked: 20,
+            n_full: 0,
+        };
+        let troubles = quarantine_troubles(&counts);
+        assert_eq!(troubles.len(), 1, "{troubles:?}");
+        assert!(troubles[0].starts_with("3 packets are in quarantine for good"));
+        counts.n_alerting = 0;
+        assert!(quarantine_troubles(&counts).is_empty());
+        // A device that is not acked any more stays a trouble, whatever was dismissed.
+        counts.n_full = 1;
+        assert!(quarantine_troubles(&counts)[0].starts_with("1 device has no room"));
+    }
 }

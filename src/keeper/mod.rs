@@ -2,9 +2,12 @@
 //!
 //! At start it brings the schema up to date, which everybody else waits for; then it keeps partitions ahead of time, applies
 //! retention, and writes what others left as notes: latest positions, contacts, the fates of threads, poisoned bytes.
-//! Notes are coalesced per device and written once a second; what is lost with a crash is repaired from `record`.
+//! Notes are coalesced per device and written once a second; what is lost with a crash is repaired from `record`. `pile.rs`
+//! has the notes, `watch.rs` whether the clock can be believed, `alert.rs` counts what is in quarantine.
 
+mod alert;
 mod pile;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,13 +29,18 @@ use crate::store::error::{ErrorClass, StoreError};
 use crate::store::journal::drop_old_port_events;
 use crate::store::latest::repair_latest;
 use crate::store::migrate::{Step, migrate_reporting};
-use crate::store::partition::{Expired, drop_expired, ensure_partitions};
+use crate::store::partition::{Expired, drop_expired, ensure_partitions, expired_partitions};
+use crate::store::witness::Witnesses;
 
+use alert::Alert;
 use pile::Pile;
+use watch::Watch;
 
 const FLUSH_EVERY_MS: Millis = 1_000;
 const PARTITIONS_EVERY_MS: Millis = 600_000;
 const RETENTION_EVERY_MS: Millis = 3_600_000;
+/// How often retention looks whether there are records, from whose times age counts.
+const NO_RECORDS_EVERY_MS: Millis = 60_000;
 /// When work on partitions that failed is tried again: soon, then not so often that readers feel it.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// A migration may rightly take long; nothing is heard of the thread meanwhile.
@@ -67,7 +75,9 @@ pub fn run(life: &Life, around: &Surroundings) {
         partitions: Upkeep::new(),
         retention: Upkeep::new(),
         expired: Expired::default(),
+        watch: Watch::default(),
         pile: Pile::default(),
+        alert: Alert::default(),
     };
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     let mut reminder = Reminder::default();
@@ -115,7 +125,9 @@ struct Keeper<'a> {
     retention: Upkeep,
     /// What retention has removed and not told yet.
     expired: Expired,
+    watch: Watch,
     pile: Pile,
+    alert: Alert,
 }
 
 /// When what is done next.
@@ -145,12 +157,21 @@ impl Keeper<'_> {
 
     fn work(&mut self, is_last: bool) -> Result<(), StoreError> {
         let now = clock::now();
+        let wall_us = clock::wall_us();
+        let wall = clock::system_time(wall_us);
+        let step_us = self.watch.step(now, wall_us);
+        if step_us != 0 {
+            (self.partitions.due, self.retention.due) = (now, now);
+        }
+        if step_us > 0 && self.due.is_begun {
+            // What lay ahead of the clock until now was passed over.
+            self.due.repair_after = Some(0);
+        }
         let mut client = match self.client.take() {
             Some(client) => client,
             None if is_last => return Ok(()),
             None => self.begin()?,
         };
-        let wall = clock::system_time(clock::wall_us());
         if now >= self.partitions.due && !is_last {
             let done = self.make_partitions(&mut client, wall);
             self.partitions.plan(done, &client)?;
@@ -158,17 +179,22 @@ impl Keeper<'_> {
         if now >= self.due.flush || is_last {
             self.life.beat();
             self.due.flush = now + FLUSH_EVERY_MS;
-            self.pile.flush(&mut client)?;
+            self.pile.flush(&mut client, wall)?;
         }
         if now >= self.retention.due && !is_last {
             self.life.beat();
             let done = self.retain(&mut client, wall);
             self.retention.plan(done, &client)?;
         }
-        // Last, because it is the one piece of work that nobody misses for a while.
+        // Behind everything else, because these two pieces of work nobody misses for a while.
         if let Some(after) = self.due.repair_after.filter(|_| !is_last) {
             self.life.beat();
-            self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK)?;
+            self.due.repair_after = repair_latest(&mut client, after, REPAIR_CHUNK, wall)?;
+        }
+        if !is_last {
+            let is_changed = std::mem::take(&mut self.pile.quarantined);
+            self.alert
+                .look(&mut client, &self.around.hub, now, is_changed)?;
         }
         self.client = Some(client);
         Ok(())
@@ -206,9 +232,19 @@ impl Keeper<'_> {
     }
 
     /// Makes the partitions that are missing; returns when to look again.
-    fn make_partitions(&self, client: &mut Client, wall: SystemTime) -> Result<Millis, StoreError> {
+    fn make_partitions(
+        &mut self,
+        client: &mut Client,
+        wall: SystemTime,
+    ) -> Result<Millis, StoreError> {
+        let witnesses = Witnesses::ask(client)?;
+        let may_make = self.watch.may_make(&witnesses, wall);
+        self.tell_doubt();
+        if !may_make {
+            return Ok(PARTITIONS_EVERY_MS);
+        }
         let width = self.around.retention.partition;
-        let made = ensure_partitions(client, width, wall, &mut || self.life.beat())?;
+        let made = ensure_partitions(client, width, wall, &mut |span| self.life.beat_ahead(span))?;
         if !made.is_empty() {
             let names: Vec<&str> = made.iter().map(|one| one.name.as_str()).collect();
             facts::say(
@@ -221,16 +257,23 @@ impl Keeper<'_> {
 
     /// Removes one piece of what is too old; returns when to remove the next.
     fn retain(&mut self, client: &mut Client, wall: SystemTime) -> Result<Millis, StoreError> {
-        drop_old_port_events(client, wall)?;
+        let witnesses = Witnesses::ask(client)?;
+        let Some(present) = witnesses.present(wall) else {
+            return Ok(NO_RECORDS_EVERY_MS);
+        };
+        drop_old_port_events(client, present)?;
         let Some(keep) = self.around.retention.keep else {
             return Ok(RETENTION_EVERY_MS);
         };
-        let expired = drop_expired(client, keep, wall)?;
+        let expired = drop_expired(client, keep, present)?;
         self.expired.dropped.extend(expired.dropped);
         self.expired.n_default_rows += expired.n_default_rows;
         if !expired.is_complete {
             return Ok(0);
         }
+        let held = expired_partitions(client, keep, wall)?;
+        self.watch.hold(&held, &witnesses, wall);
+        self.tell_doubt();
         let expired = std::mem::take(&mut self.expired);
         if !expired.dropped.is_empty() || expired.n_default_rows > 0 {
             facts::say(
@@ -242,7 +285,20 @@ impl Keeper<'_> {
                 ),
             );
         }
-        Ok(RETENTION_EVERY_MS)
+        // A doubt may be settled by the next record.
+        Ok(if self.watch.is_doubted() {
+            PARTITIONS_EVERY_MS
+        } else {
+            RETENTION_EVERY_MS
+        })
+    }
+
+    fn tell_doubt(&self) {
+        let is_doubted = self.watch.is_doubted();
+        self.around
+            .hub
+            .clock_doubted
+            .store(is_doubted, Ordering::Relaxed);
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Pile {
     contacts: HashMap<i32, DeviceContact>,
     events: Vec<PortEvent>,
     poison: Vec<Poison>,
+    /// Quarantine is to be counted anew.
+    pub(super) quarantined: bool,
 }
 
 struct Poison {
@@ -95,6 +97,7 @@ impl Pile {
                     reason: (!reason.is_empty()).then_some(reason),
                 });
             }
+            Note::Quarantined => self.quarantined = true,
             Note::Poison {
                 imei,
                 at_us,
@@ -135,14 +138,14 @@ impl Pile {
     }
 
     /// Writes everything; what fails stays for the next time.
-    pub(super) fn flush(&mut self, client: &mut Client) -> Result<(), StoreError> {
+    pub(super) fn flush(&mut self, client: &mut Client, now: SystemTime) -> Result<(), StoreError> {
         if !self.latest.is_empty() {
-            update_latest(client, &self.latest)?;
+            update_latest(client, &self.latest, now)?;
             self.latest = Newest::default();
         }
         if !self.contacts.is_empty() {
             let contacts: Vec<DeviceContact> = self.contacts.values().cloned().collect();
-            store_contacts(client, &contacts)?;
+            store_contacts(client, &contacts, now)?;
             self.contacts.clear();
         }
         if !self.events.is_empty() {
@@ -164,6 +167,7 @@ impl Pile {
             };
             quarantine::report(client, &entry)?;
             self.poison.pop();
+            self.quarantined = true;
         }
         Ok(())
     }

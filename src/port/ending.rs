@@ -12,6 +12,7 @@ use super::slot::{Got, Phase};
 use super::thread::{STOPPING_WAIT, Thread, slot_of, text};
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
+use crate::fleet::Device;
 use crate::mailbox::{CloseReason, SessionId};
 use crate::notes::Note;
 use crate::protocol::teltonika::session::Expired;
@@ -170,7 +171,7 @@ impl Thread {
             return;
         }
         slot.held.keep(&[]);
-        if let Phase::InFlight(_) = slot.phase {
+        if let Phase::InFlight = slot.phase {
             self.n_in_flight -= 1;
         }
         slot.phase = Phase::Open;
@@ -185,11 +186,17 @@ impl Thread {
         if let Some(device) = device
             && device.leave(&self.session_ref(session))
         {
+            self.note_logged_out(&device);
+        }
+    }
+
+    /// Tells the keeper that a device's session is over. Of a device without an id nothing was told.
+    pub(super) fn note_logged_out(&self, device: &Device) {
+        if let Some(device_id) = device.id() {
             let at_us = clock::wall_us();
-            self.around.notes.leave(Note::LoggedOut {
-                device_id: device.id(),
-                at_us,
-            });
+            self.around
+                .notes
+                .leave(Note::LoggedOut { device_id, at_us });
         }
     }
 

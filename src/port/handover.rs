@@ -7,7 +7,7 @@ use super::slot::{Pending, Phase, Weight};
 use super::thread::{Thread, text};
 use crate::clock;
 use crate::facts::{self, Fact};
-use crate::intake::{Content, Delivery, Ticket, WriterMessage};
+use crate::intake::{Content, Delivery, Received, Ticket, WriterMessage};
 use crate::mailbox::{Outcome, Passed, SessionId};
 use crate::notes::Note;
 use crate::protocol::teltonika::PacketError;
@@ -35,14 +35,20 @@ impl Thread {
                     "port={port} imei={imei}: set the device's ACK type to AVL, or what it sends can be lost on the way"
                 ),
             );
-            if let Some(device) = &slot.device {
-                let (device_id, at_us) = (device.id(), clock::wall_us());
+            if let Some(device_id) = slot.device.as_ref().and_then(|device| device.id()) {
+                let at_us = clock::wall_us();
                 self.around
                     .notes
                     .leave(Note::SendsBeforeAck { device_id, at_us });
             }
         }
         slot.early = more_behind;
+        if slot.is_login_untold {
+            self.tell_login(index);
+        }
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         // Only the first packet that this process sees of a device can repeat what it does not remember; of the others
         // only a byte-identical one counts. Regrouped records that are there already are noticed by the database's key.
         let digest = XxHash3_64::oneshot(frame);
@@ -76,7 +82,7 @@ impl Thread {
         // An ack of no records would not move the device on.
         let declared = declared.filter(|&n_records| n_records > 0);
         let content = Content::Broken {
-            code: error.code(),
+            code: error.code().into(),
             reason: error.to_string(),
             declared,
         };
@@ -156,27 +162,37 @@ impl Thread {
             self.slots[index].pending = Some(pending);
             return false;
         };
-        let n_writers = self.around.writers.len();
-        let writer = usize::try_from(device.id()).unwrap_or(0) % n_writers;
+        // Without an id there is no row to be made yet: such packets wait on disk.
+        let queue = match device.id() {
+            Some(id) => {
+                let writer = usize::try_from(id).unwrap_or(0) % self.around.writers.len();
+                &self.around.writers[writer]
+            }
+            None => &self.around.spool,
+        };
         let pending = *pending;
         let slot = &mut self.slots[index];
-        let delivery = Delivery {
+        let packet = Received {
             device,
             received_at_us: pending.received_at_us,
             port: self.port.address.port(),
-            peer: slot.peer,
+            address: slot.peer.ip(),
             frame: pending.frame,
             n_records: pending.n_records,
             content: pending.content,
             maybe_resend: pending.maybe_resend,
+        };
+        slot.phase = Phase::InFlight;
+        self.n_in_flight += 1;
+        let delivery = Delivery {
+            packet,
+            queued_at: clock::now(),
             ticket: Ticket::new(self.session_ref(session), hold),
         };
-        self.slots[index].phase = Phase::InFlight(writer);
-        self.n_in_flight += 1;
-        match self.around.writers[writer].try_send(WriterMessage::Delivery(Box::new(delivery))) {
+        match queue.try_send(WriterMessage::Delivery(Box::new(delivery))) {
             Ok(()) => true,
-            // The room is smaller than the queue, so this is a writer that is being replaced. Dropping the
-            // message answers `Lost` through its ticket, the session closes and the device sends again.
+            // The room is smaller than the queue, so the process is ending. Dropping the message answers `Lost` through
+            // its ticket, the session closes and the device sends again.
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => true,
         }
     }
@@ -222,7 +238,7 @@ impl Thread {
         let Some((index, slot)) = self.find(session) else {
             return;
         };
-        if !matches!(slot.phase, Phase::InFlight(_)) {
+        if !matches!(slot.phase, Phase::InFlight) {
             return;
         }
         slot.phase = Phase::Open;
@@ -246,20 +262,6 @@ impl Thread {
         }
         if !self.life.is_stopping() {
             self.turn(index);
-        }
-    }
-
-    /// A writer was replaced: who has a packet there begins anew.
-    pub(super) fn handle_writer_gone(&mut self, writer: usize) {
-        let waiting: Vec<usize> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| matches!(slot.phase, Phase::InFlight(at) if at == writer))
-            .map(|(index, _)| index)
-            .collect();
-        for (n, index) in waiting.into_iter().enumerate() {
-            self.beat_within(n);
-            self.close(index, "writer replaced");
         }
     }
 

@@ -34,25 +34,31 @@ impl Thread {
     pub(super) fn identify(&mut self, index: usize, imei: Imei) {
         let pinned = self.port.conf.device == Some(imei);
         let accept = self.port.conf.accept.unwrap_or(Accept::Known);
+        let is_loaded = self.around.fleet.is_loaded();
         match self.around.fleet.get(imei) {
             Some(device) => match device.state() {
                 DeviceState::Accepted => self.admit(index, &device),
                 DeviceState::Pending if pinned => self.admit(index, &device),
+                // The copy of the list may be out of date: somebody may have let the device in meanwhile.
+                _ if !is_loaded => self.wait_for_list(index, imei),
                 DeviceState::Refused => self.refuse(index, imei, "the device is refused"),
                 DeviceState::Pending => self.refuse(index, imei, "the device waits to be accepted"),
                 DeviceState::Removed => self.refuse(index, imei, "the device was removed"),
             },
-            None if !self.around.fleet.is_loaded() => {
-                facts::say(
-                    Fact::LoginWaits,
-                    format_args!("port={} imei={imei}", self.port.label),
-                );
-                if let Some(slot) = self.slots.get_mut(index) {
-                    slot.phase = Phase::Unknown(imei);
-                }
-            }
             None if pinned || accept == Accept::Any => self.ask(index, imei, pinned),
+            None if !is_loaded => self.wait_for_list(index, imei),
             None => self.refuse(index, imei, "the device is not known"),
+        }
+    }
+
+    /// Nobody can say yet whether the device is known: nothing is answered until somebody can.
+    fn wait_for_list(&mut self, index: usize, imei: Imei) {
+        facts::say(
+            Fact::LoginWaits,
+            format_args!("port={} imei={imei}", self.port.label),
+        );
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.phase = Phase::Unknown(imei);
         }
     }
 
@@ -175,19 +181,10 @@ impl Thread {
         if let Some(before) = before.filter(|before| before.imei != imei)
             && before.leave(&me)
         {
-            let (device_id, at_us) = (before.id(), clock::wall_us());
-            let note = Note::LoggedOut { device_id, at_us };
-            self.around.notes.leave(note);
+            self.note_logged_out(&before);
         }
         self.port.is_now(session, imei);
-        let (device_id, at_us) = (device.id(), clock::wall_us());
-        let port = self.port.address.port();
-        self.around.notes.leave(Note::LoggedIn {
-            device_id,
-            at_us,
-            address: peer,
-            port,
-        });
+        self.tell_login(index);
         facts::say(
             Fact::LoginAccepted,
             format_args!("port={label} peer={peer} imei={imei}"),
@@ -197,6 +194,23 @@ impl Thread {
         }
         if !by_login {
             self.hand_over(index);
+        }
+    }
+
+    /// Tells the keeper that a device has logged in, as soon as it has an id.
+    pub(super) fn tell_login(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        let device_id = slot.device.as_ref().and_then(|device| device.id());
+        slot.is_login_untold = device_id.is_none();
+        if let Some(device_id) = device_id {
+            self.around.notes.leave(Note::LoggedIn {
+                device_id,
+                at_us: clock::wall_us(),
+                address: slot.peer,
+                port: self.port.address.port(),
+            });
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Surroundings {
     pub sessions_max: Arc<AtomicUsize>,
     /// The writers' queues, by writer index.
     pub writers: Arc<[Sender<WriterMessage>]>,
+    /// The spool's queue, for packets of devices that have no id yet.
+    pub spool: Sender<WriterMessage>,
     /// The directory's queue.
     pub directory: Sender<DirectoryMessage>,
     /// The keeper's queue.

@@ -34,8 +34,8 @@ pub(super) enum Phase {
     Slowed(Millis),
     /// Room in the queue, with the packet ready.
     Stalled,
-    /// The receipt of the packet that went to this writer.
-    InFlight(usize),
+    /// The receipt of its packet.
+    InFlight,
     /// The other side to read the last answer; what it still sends is thrown away.
     Closing(Millis),
 }
@@ -186,6 +186,8 @@ pub(super) struct Slot {
     pub(super) read_closed: bool,
     /// The end was read.
     pub(super) at_end: bool,
+    /// Its login was not told yet, because the device had no id.
+    pub(super) is_login_untold: bool,
     /// Bytes came while a packet waited for its ack.
     pub(super) early: bool,
     /// The device was already reported for not waiting.
@@ -236,6 +238,7 @@ impl Slot {
             readable: true,
             read_closed: false,
             at_end: false,
+            is_login_untold: false,
             early: false,
             early_reported: false,
             rests: false,

@@ -116,9 +116,15 @@ pub fn register(
 
 /// Stores contacts, at most one per device; ids that no device has are passed over.
 ///
+/// What is there and lies after `now` was written while this machine's clock was ahead, and gives way.
+///
 /// # Errors
 /// When the database refuses or does not answer; nothing is stored then.
-pub fn store_contacts(client: &mut Client, contacts: &[DeviceContact]) -> Result<(), StoreError> {
+pub fn store_contacts(
+    client: &mut Client,
+    contacts: &[DeviceContact],
+    now: SystemTime,
+) -> Result<(), StoreError> {
     if contacts.is_empty() {
         return Ok(());
     }
@@ -140,13 +146,22 @@ pub fn store_contacts(client: &mut Client, contacts: &[DeviceContact]) -> Result
          WHERE EXISTS (SELECT FROM trackport.device d WHERE d.id = c.device_id)
          ORDER BY c.device_id
          ON CONFLICT (device_id) DO UPDATE SET
-             last_login_at = greatest(s.last_login_at, excluded.last_login_at),
-             last_contact_at = greatest(s.last_contact_at, excluded.last_contact_at),
+             last_login_at = coalesce(greatest(CASE WHEN s.last_login_at <= $8 THEN s.last_login_at END, excluded.last_login_at), s.last_login_at),
+             last_contact_at = coalesce(greatest(CASE WHEN s.last_contact_at <= $8 THEN s.last_contact_at END, excluded.last_contact_at), s.last_contact_at),
              address = coalesce(excluded.address, s.address),
              port = coalesce(excluded.port, s.port),
              connected = excluded.connected,
-             sends_before_ack_at = greatest(s.sends_before_ack_at, excluded.sends_before_ack_at)",
-        &[&ids, &logins, &heard, &addresses, &ports, &connected, &early],
+             sends_before_ack_at = coalesce(greatest(CASE WHEN s.sends_before_ack_at <= $8 THEN s.sends_before_ack_at END, excluded.sends_before_ack_at), s.sends_before_ack_at)",
+        &[
+            &ids,
+            &logins,
+            &heard,
+            &addresses,
+            &ports,
+            &connected,
+            &early,
+            &now,
+        ],
     )?;
     Ok(())
 }

@@ -9,7 +9,7 @@
 
 use std::io::Write;
 
-use postgres::{Client, Statement};
+use postgres::{Client, Statement, Transaction};
 
 use super::error::StoreError;
 use super::few::{FEW, FewRows};
@@ -87,6 +87,29 @@ impl Inserter {
             n_new = transaction.execute(&self.merge, &[])?;
         }
         transaction.commit()?;
+        Ok(n_new)
+    }
+
+    /// Takes `rows` into the table, passing over those that are there, and does `along` in the same transaction, which is
+    /// committed when `along` says so; else nothing of it stays. Returns how many rows were new.
+    ///
+    /// # Errors
+    /// Those of the database and of `along`.
+    pub fn merge_along(
+        &mut self,
+        rows: &mut Rows,
+        along: impl FnOnce(&mut Transaction<'_>) -> Result<bool, StoreError>,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.client.transaction()?;
+        let mut copy = transaction.copy_in(&self.stage)?;
+        send(&mut copy, rows.finish())?;
+        copy.finish()?;
+        let n_new = transaction.execute(&self.merge, &[])?;
+        if along(&mut transaction)? {
+            transaction.commit()?;
+        } else {
+            transaction.rollback()?;
+        }
         Ok(n_new)
     }
 }

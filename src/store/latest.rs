@@ -3,8 +3,10 @@
 //! Derived from `record` and never needed for the promise: written after the commit, in transactions of its
 //! own, and repaired from `record` at start.
 //! Invariants: an older record never replaces a newer one, in whatever order they come; a record whose time lies more
-//! than an hour ahead of its receipt never becomes latest. Rows are written in the order of their device
-//! ids, so that two writers cannot wait for each other in a circle.
+//! than an hour ahead of its receipt never becomes latest. No record is newer than its receipt: one from a clock that is
+//! ahead by less is as old as that, so that the first record of the clock set right replaces it. What lies more than an hour
+//! ahead of now was written while this machine's clock was ahead too: it is looked up anew as soon as its device is heard.
+//! Rows are written in the order of their device ids, so that two writers cannot wait for each other in a circle.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -65,8 +67,9 @@ impl LatestRow {
             || self.time <= self.received_at
     }
 
-    fn age_key(&self) -> (SystemTime, i64) {
-        (self.time, self.digest)
+    /// The greater, the newer.
+    fn age_key(&self) -> (SystemTime, SystemTime, i64) {
+        (self.time.min(self.received_at), self.time, self.digest)
     }
 }
 
@@ -169,6 +172,7 @@ fn fix_columns(fixes: &[Option<&LatestRow>]) -> Vec<Column> {
 struct Statements {
     update: String,
     repair: String,
+    repair_some: String,
 }
 
 static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
@@ -176,8 +180,12 @@ static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     let mut names = "device_id".to_owned();
     let mut arrays = "$1::integer[]".to_owned();
     let mut assignments = String::new();
-    let newer = "(excluded.time, excluded.digest) > (l.time, l.digest)";
-    let newer_fix = "excluded.fix_time > coalesce(l.fix_time, '-infinity')";
+    // As `LatestRow::age_key`. When the fix was received is not kept; it was not after the record.
+    let newer = "(least(excluded.time, excluded.received_at), excluded.time, excluded.digest)
+            > (least(l.time, l.received_at), l.time, l.digest)";
+    let newer_fix = "excluded.fix_time IS NOT NULL AND (least(excluded.fix_time, excluded.received_at), excluded.fix_time)
+            > (CASE WHEN l.fix_time IS NULL THEN '-infinity' ELSE least(l.fix_time, l.received_at) END,
+                coalesce(l.fix_time, '-infinity'))";
     for (place, (is_fix, (name, sql_type, _))) in record
         .iter()
         .map(|one| (false, one))
@@ -206,33 +214,62 @@ static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     let conflict =
         format!("ON CONFLICT (device_id) DO UPDATE SET {assignments} WHERE {newer} OR {newer_fix}");
     let ahead_s = AHEAD_MAX.as_secs();
+    // What is believed of a device's records.
+    let believable = |record: &str| {
+        format!(
+            "{record}.device_id = d.id AND {record}.time <= {record}.received_at + interval '{ahead_s} s' AND {record}.time <= $1"
+        )
+    };
+    // The greatest time first, because the index leads to it; where that is ahead of its receipt, a few others may be newer.
+    let newest = |record: &str, condition: &str| {
+        let believable = believable(record);
+        format!(
+            "SELECT one.* FROM (
+                 SELECT {record}.* FROM trackport.record {record}
+                 WHERE {believable} AND {condition} ORDER BY {record}.time DESC, {record}.digest DESC LIMIT 1
+             ) top
+             CROSS JOIN LATERAL (
+                 SELECT top.*
+                 UNION ALL
+                 SELECT {record}.* FROM trackport.record {record}
+                 WHERE top.time > top.received_at AND {record}.time BETWEEN top.received_at AND top.time
+                     AND {believable} AND {condition}
+             ) one
+             ORDER BY least(one.time, one.received_at) DESC, one.time DESC, one.digest DESC LIMIT 1"
+        )
+    };
+    let newest_record = newest("r", "r.time >= d.time");
+    let newest_fix = newest(
+        "f",
+        &format!(
+            "f.satellites > 0 AND f.time >= d.fix_time AND f.time > r.time - interval '{REPAIR_FIX_DAYS} days'"
+        ),
+    );
+    // One walk down the index per device, from the newest record on. The partitions before what
+    // `latest` has already are not touched.
+    let repair = |devices: &str| {
+        format!(
+            "INSERT INTO trackport.latest AS l ({names})
+             SELECT d.id, {record_names}, {fix_names}
+             FROM (
+                 SELECT d.id, coalesce(least(l.time, l.received_at), '-infinity') AS time,
+                     CASE WHEN l.fix_time IS NULL THEN '-infinity' ELSE least(l.fix_time, l.received_at) END AS fix_time
+                 FROM trackport.device d LEFT JOIN trackport.latest l ON l.device_id = d.id
+                 WHERE {devices} ORDER BY d.id
+             ) d
+             CROSS JOIN LATERAL ({newest_record}) r
+             LEFT JOIN LATERAL (SELECT {fix_from_record} FROM ({newest_fix}) f) f ON true
+             {conflict}"
+        )
+    };
     Statements {
         update: format!(
             "INSERT INTO trackport.latest AS l ({names}) SELECT * FROM unnest({arrays}) {conflict}"
         ),
-        // One walk down the index per device, from the newest record on. The partitions before what
-        // `latest` has already are not touched.
-        repair: format!(
-            "INSERT INTO trackport.latest AS l ({names})
-             SELECT d.id, {record_names}, {fix_names}
-             FROM (
-                 SELECT d.id, coalesce(l.time, '-infinity') AS time, coalesce(l.fix_time, '-infinity') AS fix_time
-                 FROM trackport.device d LEFT JOIN trackport.latest l ON l.device_id = d.id
-                 WHERE d.id > $1 ORDER BY d.id LIMIT $2
-             ) d
-             CROSS JOIN LATERAL (
-                 SELECT * FROM trackport.record r
-                 WHERE r.device_id = d.id AND r.time >= d.time AND r.time <= r.received_at + interval '{ahead_s} s'
-                 ORDER BY r.time DESC, r.digest DESC LIMIT 1
-             ) r
-             LEFT JOIN LATERAL (
-                 SELECT {fix_from_record} FROM trackport.record
-                 WHERE device_id = d.id AND satellites > 0 AND time > d.fix_time
-                     AND time > r.time - interval '{REPAIR_FIX_DAYS} days' AND time <= received_at + interval '{ahead_s} s'
-                 ORDER BY time DESC, digest DESC LIMIT 1
-             ) f ON true
-             {conflict}"
+        repair: repair(
+            "d.id IN (SELECT id FROM trackport.device WHERE id > $2 ORDER BY id LIMIT $3)",
         ),
+        repair_some: repair("d.id = ANY ($2)"),
     }
 });
 
@@ -332,7 +369,11 @@ impl FromIterator<LatestRow> for Newest {
 ///
 /// # Errors
 /// When the database refuses or does not answer; nothing is changed then.
-pub fn update_latest(client: &mut Client, newest: &Newest) -> Result<u64, StoreError> {
+pub fn update_latest(
+    client: &mut Client,
+    newest: &Newest,
+    now: SystemTime,
+) -> Result<u64, StoreError> {
     if newest.is_empty() {
         return Ok(0);
     }
@@ -348,13 +389,25 @@ pub fn update_latest(client: &mut Client, newest: &Newest) -> Result<u64, StoreE
         .collect();
     let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&device_ids];
     parameters.extend(columns.iter().map(|(.., values)| &**values));
-    Ok(client.execute(&STATEMENTS.update, &parameters)?)
+    let mut transaction = client.transaction()?;
+    let until = now + AHEAD_MAX;
+    let ahead = transaction.query(
+        "DELETE FROM trackport.latest WHERE device_id = ANY ($1) AND greatest(time, fix_time) > $2 RETURNING device_id",
+        &[&device_ids, &until],
+    )?;
+    if !ahead.is_empty() {
+        let ids: Vec<i32> = ahead.iter().map(|row| row.get(0)).collect();
+        transaction.execute(&STATEMENTS.repair_some, &[&until, &ids])?;
+    }
+    let n_changed = transaction.execute(&STATEMENTS.update, &parameters)?;
+    transaction.commit()?;
+    Ok(n_changed)
 }
 
 /// Brings `latest` up to `record` for the next `n_devices` devices after `after_device_id` (0 to begin); returns the last
 /// of them, from which to go on, or `None` when all are done.
 ///
-/// A fix is looked for in the 30 days before a device's newest record.
+/// A fix is looked for in the 30 days before a device's newest record; a record more than an hour ahead of `now` is not.
 ///
 /// # Errors
 /// When the database refuses or does not answer; the same chunk can be asked for again.
@@ -362,8 +415,10 @@ pub fn repair_latest(
     client: &mut Client,
     after_device_id: i32,
     n_devices: i64,
+    now: SystemTime,
 ) -> Result<Option<i32>, StoreError> {
-    client.execute(&STATEMENTS.repair, &[&after_device_id, &n_devices])?;
+    let until = now + AHEAD_MAX;
+    client.execute(&STATEMENTS.repair, &[&until, &after_device_id, &n_devices])?;
     let last = client.query_one(
         "SELECT max(id) FROM (SELECT id FROM trackport.device WHERE id > $1 ORDER BY id LIMIT $2) AS chunk",
         &[&after_device_id, &n_devices],

@@ -41,6 +41,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "read_role",
         sql: include_str!("schema/0004_read_role.sql"),
     },
+    Migration {
+        version: 5,
+        name: "quarantine_desk",
+        sql: include_str!("schema/0005_quarantine_desk.sql"),
+    },
 ];
 
 /// The version of the schema that this program needs.

@@ -15,6 +15,8 @@ pub mod directory;
 pub mod error;
 /// A few rows in one statement.
 mod few;
+/// What quarantine holds, as an operator works on it.
+pub mod held;
 /// Batches into `record`.
 pub mod insert;
 /// Refused logins and the fates of threads.
@@ -28,11 +30,18 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// Bytes in quarantine, read and stored again.
+pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 
+/// What the wall clock is held against before anything is removed.
+pub mod witness;
+
+/// Rows into a new partition.
+mod attach;
 /// The dictionary as a table.
 mod avl_id;
 /// Whether a text has changed.

@@ -2,8 +2,8 @@
 //!
 //! Knows no thread and no clock: the caller says what time it is and tries again when a table was in use.
 //! Invariants: partitions never overlap, also when the width in the conf changes: a new one fills the gap that
-//! the existing ones leave. A row is in the default partition or in its own, never in none: both change in one
-//! transaction. Nothing waits for a lock longer than `LOCK_WAIT`, so that no insert queues behind a long report.
+//! the existing ones leave. Nothing waits for a lock longer than `LOCK_WAIT`, so that no insert queues behind a long report.
+//! How a partition comes to its rows is in `attach.rs`.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,11 +11,13 @@ use jiff::civil::{Date, ISOWeekDate, Weekday};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use postgres::{Client, Transaction};
 
+use super::attach::{PIECE, make};
 use super::error::StoreError;
 use crate::conf::PartitionWidth;
 
-/// How long a lock on a table is waited for.
-pub const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// How long a lock on a table is waited for. A little longer than PostgreSQL's `deadlock_timeout`, after which an automatic
+/// vacuum gives way to who waits; shorter than what a device notices.
+pub const LOCK_WAIT: Duration = Duration::from_millis(1200);
 
 /// Partitions made ahead of the current one.
 pub const N_AHEAD: usize = 4;
@@ -25,9 +27,6 @@ const LOCK: i64 = 8_386_109_001;
 
 /// Old rows of the default partition deleted in one transaction.
 const N_DELETED_AT_ONCE: i64 = 10_000;
-
-/// Blocks of the default partition, 8 KiB each, that are searched in one statement for rows to be moved.
-const N_BLOCKS_AT_ONCE: i64 = 512;
 
 /// A partition of `record`: the days from `from` to before `to`, UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +54,7 @@ pub struct Expired {
 /// missing, and returns those it made.
 ///
 /// Each is a transaction of its own. Rows of theirs that lie in the default partition are moved, which takes as long as
-/// it takes: `beat` is called at least once per second or so meanwhile.
+/// it takes: `beat` is called before each piece of the work, with the time after which its silence would be odd.
 ///
 /// # Errors
 /// `Retry` when a table was in use for longer than `LOCK_WAIT`: what was made stays, call again.
@@ -63,11 +62,11 @@ pub fn ensure_partitions(
     client: &mut Client,
     width: PartitionWidth,
     now: SystemTime,
-    beat: &mut dyn FnMut(),
+    beat: &mut dyn FnMut(Duration),
 ) -> Result<Vec<Partition>, StoreError> {
     let mut made = Vec::new();
     for (from, to) in spans_around(width, today(now)?) {
-        beat();
+        beat(PIECE);
         // Read anew for each, under the lock: another process may make partitions as well.
         let mut transaction = locked(client)?;
         let existing = existing(&mut transaction)?;
@@ -116,8 +115,8 @@ pub fn drop_expired(
         expired.is_complete = true;
         return Ok(expired);
     };
-    let all = list_partitions(client)?;
-    if let Some(partition) = all.into_iter().find(|one| one.to <= oldest) {
+    let all = expired_partitions(client, keep, now)?;
+    if let Some(partition) = all.into_iter().next() {
         let mut transaction = locked(client)?;
         transaction.batch_execute(&format!(
             "DROP TABLE IF EXISTS trackport.{}",
@@ -134,6 +133,21 @@ pub fn drop_expired(
     )?;
     expired.is_complete = expired.n_default_rows < N_DELETED_AT_ONCE.unsigned_abs();
     Ok(expired)
+}
+
+/// The partitions that end more than `keep` before `now`.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn expired_partitions(
+    client: &mut Client,
+    keep: Duration,
+    now: SystemTime,
+) -> Result<Vec<Partition>, StoreError> {
+    let mut all = list_partitions(client)?;
+    let oldest = now.checked_sub(keep);
+    all.retain(|one| oldest.is_some_and(|oldest| one.to <= oldest));
+    Ok(all)
 }
 
 /// A transaction that alone may change partitions and that waits for no table for long.
@@ -171,60 +185,6 @@ fn existing(transaction: &mut Transaction<'_>) -> Result<Vec<Partition>, StoreEr
             to: row.get(2),
         })
         .collect())
-}
-
-/// Builds the partition aside, moves its rows out of the default one and attaches it.
-fn make(
-    transaction: &mut Transaction<'_>,
-    partition: &Partition,
-    beat: &mut dyn FnMut(),
-) -> Result<(), StoreError> {
-    let table = format!("trackport.{}", quoted(&partition.name));
-    let (from, to) = (literal(partition.from)?, literal(partition.to)?);
-    transaction.batch_execute(&format!(
-        "CREATE TABLE {table} (LIKE trackport.record INCLUDING ALL EXCLUDING COMMENTS);
-         -- With this check attaching need not read the new table.
-         ALTER TABLE {table} ADD CONSTRAINT bound CHECK (time >= '{from}' AND time < '{to}');
-         -- No row of this span may come into the default partition between the move and the end.
-         LOCK TABLE trackport.record_default IN ACCESS EXCLUSIVE MODE;
-         -- What is begun now would have to be done anew from the start.
-         SET LOCAL statement_timeout = 0"
-    ))?;
-    let n_blocks: i64 = transaction
-        .query_one(
-            "SELECT pg_relation_size('trackport.record_default') / current_setting('block_size')::bigint",
-            &[],
-        )?
-        .get(0);
-    // By place in the table, because every piece by time would search all of it.
-    let mut first = 0;
-    while first < n_blocks {
-        beat();
-        let next = first + N_BLOCKS_AT_ONCE;
-        transaction.batch_execute(&format!(
-            "WITH moved AS (
-                 DELETE FROM trackport.record_default
-                 WHERE ctid >= '({first},0)' AND ctid < '({next},0)' AND time >= '{from}' AND time < '{to}' RETURNING *
-             )
-             INSERT INTO {table} SELECT * FROM moved"
-        ))?;
-        first = next;
-    }
-    beat();
-    transaction.batch_execute(&format!(
-        "ALTER TABLE trackport.record ATTACH PARTITION {table} FOR VALUES FROM ('{from}') TO ('{to}');
-         ALTER TABLE {table} DROP CONSTRAINT bound;"
-    ))?;
-    let may_grant: bool = transaction
-        .query_one(
-            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'trackport_read')",
-            &[],
-        )?
-        .get(0);
-    if may_grant {
-        transaction.batch_execute(&format!("GRANT SELECT ON {table} TO trackport_read"))?;
-    }
-    Ok(())
 }
 
 /// `base`, or where it is taken or only a part of its span is missing, `base` with the first day, and a number.
@@ -341,13 +301,13 @@ fn midnight(day: Date) -> SystemTime {
 }
 
 /// The time as PostgreSQL reads it whatever the session's settings are.
-fn literal(time: SystemTime) -> Result<String, StoreError> {
+pub(super) fn literal(time: SystemTime) -> Result<String, StoreError> {
     let time = Timestamp::try_from(time)
         .map_err(|error| StoreError::Refused(format!("no bound of a partition: {error}")))?;
     Ok(time.to_string())
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -1,5 +1,7 @@
 //! Packets that cannot be read or stored as they are: kept with their bytes and the reason.
 //!
+//! The ways into quarantine; what people do with what is in it stands in `held.rs` and `reread.rs`.
+//!
 //! Invariants: an entry that was acked is the only copy of its packet: it is never evicted. Entries that were not
 //! acked rotate, because the device sends them again: the newest `UNACKED_PER_DEVICE_MAX` of a device and
 //! `UNACKED_MAX` in all stay. At `ACKED_PER_DEVICE_MAX` nothing more of that device is acked: a person is needed.
@@ -84,6 +86,46 @@ pub fn refused(
     store(client, entry, 1)
 }
 
+/// Keeps for good a packet whose device was told already that it is safe, for example by the spool: whatever the bound, because
+/// nothing can be asked of the device any more. Returns whether it was not kept for good before.
+///
+/// One statement, which may stand in a transaction of the caller's. The same packet again (a replay after a kill) changes
+/// nothing and is no further sighting.
+///
+/// # Errors
+/// When the database refuses or does not answer: the packet has to stay where it is.
+pub fn keep_acked(
+    client: &mut impl GenericClient,
+    entry: &QuarantineEntry<'_>,
+) -> Result<bool, StoreError> {
+    let n_changed = client.execute(
+        "INSERT INTO trackport.quarantine AS q
+             (imei, device_id, received_at, last_at, port, address, reason, code, bytes, digest, n_records, acked)
+         VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9, $10, true)
+         ON CONFLICT (imei, digest) DO UPDATE SET
+             last_at = greatest(q.last_at, excluded.last_at),
+             device_id = coalesce(excluded.device_id, q.device_id),
+             n_records = coalesce(excluded.n_records, q.n_records),
+             reason = excluded.reason,
+             code = excluded.code,
+             acked = true
+         WHERE NOT q.acked",
+        &[
+            &entry.imei.map(|imei| imei.to_string()),
+            &entry.device_id,
+            &entry.received_at,
+            &entry.port,
+            &entry.address,
+            &printable(entry.reason),
+            &entry.code,
+            &entry.bytes,
+            &entry.digest,
+            &entry.n_records,
+        ],
+    )?;
+    Ok(n_changed > 0)
+}
+
 fn store(
     client: &mut impl GenericClient,
     entry: &QuarantineEntry<'_>,
@@ -136,17 +178,18 @@ fn store(
     })
 }
 
-/// Removes the oldest entries beyond the bounds, of those that were not acked.
+/// Removes the oldest entries beyond the bounds, of those that were not acked. Entries from a time when the clock was ahead count
+/// as from now, so that they do not drive out everything that comes after them.
 fn rotate(client: &mut impl GenericClient, imei: Option<&str>) -> Result<(), StoreError> {
     client.execute(
         "DELETE FROM trackport.quarantine WHERE id IN (
              SELECT id FROM trackport.quarantine WHERE imei IS NOT DISTINCT FROM $1 AND NOT acked
-             ORDER BY last_at DESC, id DESC OFFSET $2)",
+             ORDER BY least(last_at, now()) DESC, id DESC OFFSET $2)",
         &[&imei, &UNACKED_PER_DEVICE_MAX],
     )?;
     client.execute(
         "DELETE FROM trackport.quarantine WHERE id IN (
-             SELECT id FROM trackport.quarantine WHERE NOT acked ORDER BY last_at DESC, id DESC OFFSET $1)",
+             SELECT id FROM trackport.quarantine WHERE NOT acked ORDER BY least(last_at, now()) DESC, id DESC OFFSET $1)",
         &[&UNACKED_MAX],
     )?;
     Ok(())

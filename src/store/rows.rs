@@ -143,7 +143,7 @@ impl Rows {
         let out = &mut self.buffer;
         out.extend_from_slice(&N_COLUMNS.to_be_bytes());
         int4(out, origin.device_id);
-        int8(out, time_us(record.time_ms) - EPOCH_2000_US);
+        int8(out, time_from_2000_us(record.time_ms));
         int8(out, digest.cast_signed());
         int8(out, origin.received_at_us - EPOCH_2000_US);
         float8(out, degrees(record.longitude));
@@ -173,7 +173,16 @@ impl Rows {
     }
 }
 
-/// A device's time in microseconds since 1970 UTC. The decoder let only times of PostgreSQL's range through.
+/// A device's time as PostgreSQL counts it. The decoder let only times of PostgreSQL's range through; its last years are too
+/// many microseconds from 1970 for an `i64`.
+fn time_from_2000_us(time_ms: u64) -> i64 {
+    i64::try_from(time_ms)
+        .unwrap_or(i64::MAX)
+        .saturating_sub(EPOCH_2000_US / 1000)
+        .saturating_mul(1000)
+}
+
+/// A device's time in microseconds since 1970 UTC, or the last that can be told.
 pub fn time_us(time_ms: u64) -> i64 {
     i64::try_from(time_ms)
         .unwrap_or(i64::MAX / 1000)

@@ -3,8 +3,9 @@
 
 use std::fs;
 
-/// What the process needs beside ports, writers and sessions: log, signals, control socket, directory, keeper, look-ups.
-const RESERVE: usize = 48;
+/// What the process needs beside ports, writers and sessions: log, signals, control socket, directory, keeper,
+/// drain, spool, look-ups.
+const RESERVE: usize = 64;
 /// A listening socket twice, a readiness wait and its waker.
 const PER_PORT: usize = 4;
 /// A connection, its client's readiness wait and waker, and the probe of the next connection.

@@ -25,17 +25,18 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::batch::LineState;
 use crate::clock::{self, Millis};
 use crate::conf::{Conf, PortConf};
 use crate::directory;
 use crate::facts::{self, Fact};
-use crate::hub::{Ask, Hub, WriterSeat};
+use crate::hub::{Ask, Hub};
 use crate::intake::{DirectoryMessage, WriterMessage};
 use crate::notes::{Note, Notes};
 use crate::port;
 use crate::port::bind::{BindError, Bound};
 use crate::room::Room;
-use crate::writer::WriterState;
+use crate::writer::Seat;
 
 use ports::Unbound;
 use signals::{Request, Signals};
@@ -91,7 +92,8 @@ struct Supervisor {
     ended: (Sender<Ended>, Receiver<Ended>),
     asks: Receiver<Ask>,
     port_around: port::Surroundings,
-    writer_queues: Vec<Receiver<WriterMessage>>,
+    spool_queue: Receiver<WriterMessage>,
+    drain_line: Arc<LineState>,
     directory_queue: Receiver<DirectoryMessage>,
     notes_queue: Receiver<Note>,
     application: String,
@@ -105,15 +107,20 @@ impl Supervisor {
         let conf = ports::with_accept(conf);
         let room = Room::new(conf.limits.queue);
         let schema_ready = Arc::new(AtomicBool::new(false));
-        let (mut senders, mut queues, mut seats) = (Vec::new(), Vec::new(), Vec::new());
+        // The room runs out before a queue does; probes need a little more.
+        let queue_max = room.deliveries_max() + 16;
+        let (mut senders, mut seats) = (Vec::new(), Vec::new());
         for _ in 0..conf.database.writers {
-            // The room runs out before the queue does; probes need a little more.
-            let (sender, queue) = crossbeam_channel::bounded(room.deliveries_max() + 16);
+            let (sender, queue) = crossbeam_channel::bounded(queue_max);
             senders.push(sender);
-            queues.push(queue.clone());
-            let state = Arc::new(WriterState::new(Arc::clone(&schema_ready)));
-            seats.push(WriterSeat { queue, state });
+            seats.push(Seat {
+                queue,
+                hand: Arc::default(),
+                state: Arc::new(LineState::new(Arc::clone(&schema_ready))),
+            });
         }
+        let (spool, spool_queue) = crossbeam_channel::bounded(queue_max);
+        let drain_line = Arc::new(LineState::new(Arc::clone(&schema_ready)));
         let (asks_sender, asks) = crossbeam_channel::bounded(16);
         let (directory, directory_queue) = crossbeam_channel::bounded(directory::QUESTIONS_MAX);
         let (notes, notes_queue) = Notes::new();
@@ -134,6 +141,7 @@ impl Supervisor {
             sessions_open: Arc::default(),
             sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
             writers: senders.into(),
+            spool,
             directory,
             notes: notes.clone(),
             timeouts: conf.timeouts.clone(),
@@ -158,7 +166,8 @@ impl Supervisor {
             ended,
             asks,
             port_around,
-            writer_queues: queues,
+            spool_queue,
+            drain_line,
             directory_queue,
             notes_queue,
             judge_from: 0,
@@ -178,7 +187,13 @@ impl Supervisor {
         for warning in &self.conf.warnings {
             facts::say(Fact::ConfOdd, format_args!("{warning}"));
         }
-        let mut roles = vec![Role::Control, Role::Keeper, Role::Directory];
+        let mut roles = vec![
+            Role::Control,
+            Role::Keeper,
+            Role::Spooler,
+            Role::Directory,
+            Role::Drain,
+        ];
         roles.extend((0..self.conf.database.writers).map(Role::Writer));
         for role in roles {
             self.hire(role)?;

@@ -18,7 +18,7 @@ impl Supervisor {
             .collect();
         let unbound = self.unbound.iter().map(Unbound::report).collect();
         let ports = self.bound_ports();
-        let sessions_max = descriptors::sessions_max(ports.len(), self.writer_queues.len());
+        let sessions_max = descriptors::sessions_max(ports.len(), self.hub.writers.len());
         self.port_around
             .sessions_max
             .store(sessions_max, Ordering::Relaxed);
@@ -55,6 +55,13 @@ impl Supervisor {
                 "queue bytes={used} limit={limit} receive_bytes={receive} waiting_bytes={waiting}"
             ),
         );
+        facts::say(
+            Fact::State,
+            format_args!(
+                "quarantine acked={} alerting={} unacked={}",
+                status.quarantine_acked, status.quarantine_alerting, status.quarantine_unacked
+            ),
+        );
         for thread in &status.threads {
             log::info!(target: "trackport", "state thread={:?} generation={} state={} beat_age_ms={} failures={} last_failure={:?}", thread.name, thread.generation, thread.state, thread.beat_age_ms, thread.failures, thread.last_failure);
         }
@@ -64,6 +71,8 @@ impl Supervisor {
         for writer in &status.writers {
             log::info!(target: "trackport", "state writer={} database={} queued={} batches={} records={} last_batch_ms={} last_error={:?}", writer.name, writer.database, writer.queued, writer.batches, writer.records, writer.last_batch_ms, writer.last_error);
         }
+        let spool = &status.spool;
+        log::info!(target: "trackport", "state spool={} segments={} bytes={} packets={} records={} records_in={} records_out={} trouble={:?}", spool.state, spool.segments, spool.bytes, spool.packets, spool.records, spool.total_records_in, spool.total_records_out, spool.trouble);
         for (name, n) in &status.counts {
             log::info!(target: "trackport", "state fact={name:?} count={n}");
         }

@@ -9,11 +9,13 @@ use super::{RESTART_FINISH, SECOND_MS, Supervisor};
 use crate::clock::{self, Millis};
 use crate::control;
 use crate::directory;
+use crate::drain;
 use crate::facts::{self, Fact};
 use crate::keeper;
-use crate::mailbox::PortMessage;
 use crate::notes::Note;
 use crate::port;
+use crate::roster;
+use crate::spooler;
 use crate::writer;
 
 /// How long a device is kept out after its session stopped a thread.
@@ -42,8 +44,7 @@ impl Supervisor {
             }
             Role::Writer(index) => {
                 let around = writer::Surroundings {
-                    queue: self.writer_queues[index].clone(),
-                    state: Arc::clone(&self.hub.writers[index].state),
+                    seat: self.hub.writers[index].clone(),
                     room: Arc::clone(&self.hub.room),
                     notes: self.notes.clone(),
                     database: self.conf.database.clone(),
@@ -55,12 +56,44 @@ impl Supervisor {
                     Ok(())
                 })
             }
+            Role::Spooler => {
+                let seats = self.hub.writers.iter().cloned();
+                let around = spooler::Surroundings {
+                    state: Arc::clone(&self.hub.spool),
+                    queue: self.spool_queue.clone(),
+                    writers: seats
+                        .zip(self.port_around.writers.iter().cloned())
+                        .collect(),
+                    room: Arc::clone(&self.hub.room),
+                    spool: self.conf.spool.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    spooler::run(life, &around);
+                    Ok(())
+                })
+            }
+            Role::Drain => {
+                let around = drain::Surroundings {
+                    hub: Arc::clone(&self.hub),
+                    state: Arc::clone(&self.drain_line),
+                    notes: self.notes.clone(),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    drain::run(life, &around);
+                    Ok(())
+                })
+            }
             Role::Directory => {
                 let around = directory::Surroundings {
                     questions: self.directory_queue.clone(),
                     hub: Arc::clone(&self.hub),
                     database: self.conf.database.clone(),
                     timeouts: self.conf.timeouts.clone(),
+                    copy: roster::file(&self.conf.spool.directory),
                     application: self.application.clone(),
                     max_new_devices: self.conf.devices.max_new_devices,
                 };
@@ -170,12 +203,10 @@ impl Supervisor {
                     // The thread cannot say any more that they are gone.
                     if let Some(device) = self.hub.fleet.get(imei)
                         && device.leave(&session)
+                        && let Some(device_id) = device.id()
                     {
                         let at_us = clock::wall_us();
-                        self.notes.leave(Note::LoggedOut {
-                            device_id: device.id(),
-                            at_us,
-                        });
+                        self.notes.leave(Note::LoggedOut { device_id, at_us });
                     }
                 }
                 if let Some(imei) = turn.imei {
@@ -205,16 +236,21 @@ impl Supervisor {
                 log::info!(target: "trackport", "sessions shut down port={} sessions={n_sessions}", bound.label);
             }
             Role::Writer(index) => {
-                let index = *index;
-                self.hub.tell_ports(|| PortMessage::WriterGone(index));
+                // Their devices send them again.
+                self.hub.writers[*index].hand.abandon();
                 // What it had in hand has given its room back, and nobody else tells those who wait for it.
                 self.hub.room.wake();
             }
-            Role::Directory | Role::Keeper | Role::Control => {}
+            Role::Spooler => {
+                self.hub.spool.hand.abandon();
+                self.hub.room.wake();
+            }
+            Role::Drain | Role::Directory | Role::Keeper | Role::Control => {}
         }
         let worker = &mut self.workers[place];
-        // While stopping, a writer is still needed: ports wait for its receipts.
-        let is_needed = self.stopping.is_none() || matches!(worker.role, Role::Writer(_));
+        // While stopping, writers and the spool are still needed: ports wait for their receipts.
+        let is_needed =
+            self.stopping.is_none() || matches!(worker.role, Role::Writer(_) | Role::Spooler);
         worker.state = match worker.state {
             State::Leaving => State::Done,
             _ if is_needed => State::Waiting(now + delay),

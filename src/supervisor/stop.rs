@@ -1,4 +1,5 @@
-//! Stopping in order: ports finish what they handed over, then writers empty their queues, then the rest.
+//! Stopping in order: ports finish what they handed over, then writers empty their queues, then the rest. The spool takes over
+//! meanwhile what the database does not take in time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,13 +45,13 @@ impl Supervisor {
         });
         let finish = stop.saturating_sub(STOP_RESERVE).max(stop / 2);
         for worker in &mut self.workers {
-            if let Role::Port(_) = worker.role {
+            if let Role::Port(_) | Role::Drain = worker.role {
                 worker.stop(finish);
             }
             if let State::Waiting(_) = worker.state {
-                // Ports wait for the receipts of a writer; everything else is not needed any more.
+                // Ports wait for the receipts of writers and the spool; everything else is not needed any more.
                 worker.state = match worker.role {
-                    Role::Writer(_) => State::Waiting(0),
+                    Role::Writer(_) | Role::Spooler => State::Waiting(0),
                     _ => State::Done,
                 };
             }

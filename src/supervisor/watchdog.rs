@@ -8,11 +8,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::systemd;
+use crate::batch::Link;
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
 use crate::hub::Hub;
 use crate::mailbox::{Passed, PortMessage};
-use crate::writer::Link;
 
 /// The watchdog's feeder.
 pub(super) struct Watchdog {
@@ -76,7 +76,7 @@ fn is_excused(now: Millis, hub: &Hub) -> bool {
     let database_away = hub
         .writers
         .iter()
-        .any(|seat| seat.state.link() != Link::Up || seat.state.is_in_database());
+        .any(|seat| seat.state.link() != Link::Up || seat.hand.is_busy());
     let replacing = threads
         .iter()
         .any(|thread| matches!(thread.state, "waiting" | "restarting"));

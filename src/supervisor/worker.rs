@@ -18,6 +18,10 @@ pub(super) enum Role {
     Port(Arc<Port>),
     /// Writes batches; the index.
     Writer(usize),
+    /// Keeps on disk what waits too long for the database.
+    Spooler,
+    /// Brings that to the database.
+    Drain,
     /// Keeps the device list.
     Directory,
     /// Keeps house in the database.
@@ -31,6 +35,8 @@ impl Role {
         match self {
             Role::Port(bound) => port::thread_name(&bound.label),
             Role::Writer(index) => format!("writer-{index}"),
+            Role::Spooler => "spool".to_owned(),
+            Role::Drain => "drain".to_owned(),
             Role::Directory => "directory".to_owned(),
             Role::Keeper => "keeper".to_owned(),
             Role::Control => "control".to_owned(),
@@ -39,14 +45,20 @@ impl Role {
 
     /// Whether it may hang in the database, which is no fault of this process.
     pub(super) fn uses_database(&self) -> bool {
-        matches!(self, Role::Writer(_) | Role::Directory | Role::Keeper)
+        matches!(
+            self,
+            Role::Writer(_) | Role::Drain | Role::Directory | Role::Keeper
+        )
     }
 
     /// Without a beat for this long a thread of this role is silent.
     fn silent_after(&self, timeouts: &Timeouts) -> Duration {
         match self {
             Role::Port(_) | Role::Control => timeouts.silent_after,
-            Role::Writer(_) | Role::Directory | Role::Keeper => timeouts.silent_after_database(),
+            // A disk may take as long for a sync as a database for a statement.
+            Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper => {
+                timeouts.silent_after_database()
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use trackport::protocol::hex;
 use trackport::protocol::teltonika::Codec;
-use trackport::protocol::teltonika::encode::{IoSpec, RecordSpec, packet};
+use trackport::protocol::teltonika::encode::{IoSpec, RecordSpec, frame, packet};
 use trackport::protocol::teltonika::explain::{Explanation, Meaning, explain};
 
 fn name(id: u16) -> Option<Meaning> {
@@ -121,6 +121,68 @@ fn a_cut_off_frame_says_how_much_is_missing() {
             "   4  !! cut off: expected 44 bytes behind the length, found 32",
             "  40  !! cut off: expected 1 byte, found 0",
         ]
+    );
+}
+
+#[test]
+fn of_a_frame_without_its_crc_every_byte_is_shown() {
+    let shown = |hex: &str| of(hex).lines;
+    let lines = shown(&PACKET[..PACKET.len() - 2]);
+    let missing_only = &shown(PACKET)[..lines.len() - 2];
+    let as_in_whole = lines.iter().filter(|line| missing_only.contains(line));
+    assert_eq!(as_in_whole.count(), missing_only.len(), "{lines:#?}");
+    assert!(lines[lines.len() - 2].ends_with("number of data 2: 1"));
+    assert!(lines[lines.len() - 1].starts_with("  48  0000F2 "));
+
+    // The command ends before what is there of its data does.
+    let command = shown("0000000000000020 0C010500000004 67657469 000001");
+    assert_eq!(
+        command[command.len() - 1],
+        "  19  000001             not explained, 3 bytes"
+    );
+}
+
+#[test]
+fn of_what_is_cut_off_within_an_element_every_byte_is_shown() {
+    let last = |data: &str| {
+        let mut lines = explain(&frame(&hex::decode(data).unwrap()).unwrap(), &name).lines;
+        // Number of data 2 and the CRC stand behind.
+        lines.truncate(lines.len() - 2);
+        lines.split_off(lines.len() - 2)
+    };
+    let head = "01 0000016B40D9AD80 01 00000000 00000000 0000 0000 00 0000";
+    assert_eq!(
+        last(&format!("08 {head} 00 01 00 01 42 5E 01")),
+        [
+            "  39  !! cut off: expected 2 bytes, found 1",
+            "  38  425E               not explained, 2 bytes"
+        ]
+    );
+    assert_eq!(
+        last(&format!(
+            "8E {head} 0000 0001 0000 0000 0000 0000 0001 0042 0005 AB 01"
+        )),
+        [
+            "  52  !! cut off: expected 5 bytes, found 1",
+            "  48  00420005AB         not explained, 5 bytes"
+        ]
+    );
+    // The body of a message is too short for the time that belongs into it.
+    assert_eq!(
+        last("0D 01 06 00000002 AABB 01"),
+        [
+            "  15  !! cut off: expected 4 bytes, found 2",
+            "  15  AABB               not explained, 2 bytes"
+        ]
+    );
+}
+
+#[test]
+fn a_packet_without_records_is_called_wrong() {
+    let found = explain(&frame(&[0x08, 0, 0]).unwrap(), &name);
+    assert_eq!(
+        wrong(&found),
+        ["   9  !! expected at least one record, found 0"]
     );
 }
 

@@ -17,6 +17,8 @@ mod session;
 mod harness;
 // The tables: migrations, views, partitions, and the rules of what is kept beside the records.
 mod schema;
+// The database is away or slow, and the spool takes its place.
+mod spool;
 // Trackers that behave: from the socket to the row.
 mod ingest;
 // The ways of a batch into the table.
@@ -27,6 +29,8 @@ mod login;
 mod directory;
 // Packets that cannot be read or stored.
 mod refused;
+// What people do with such packets, and what the server says about them.
+mod quarantine;
 // Whatever else speaks to a tracker port.
 mod bad_input;
 // The database or trackport itself goes away.
@@ -38,6 +42,10 @@ mod systemd;
 // Threads that die or hang.
 #[cfg(feature = "faults")]
 mod restart;
+// Clocks that are wrong, of devices and of the server.
+mod clocks;
+// Partitions under a running server: made, filled, changed in width, dropped.
+mod partitions;
 // The conf file and the command line.
 mod conf_cli;
 // Tools that play devices and explain packets.

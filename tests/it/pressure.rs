@@ -20,7 +20,9 @@ const UNDISTURBED: Duration = ms(1500);
 
 #[test]
 fn a_lock_held_longer_than_a_statement_may_take_costs_time_and_nothing_else() {
-    let (daemon, mut client, port) = started();
+    let (database, mut client) = pg::shared().migrated();
+    let port = free_port();
+    let daemon = Setup::new(&database.url).without_spool().port(port).start();
     let mut device = Device::login(port, imei(1));
     device.deliver(&packet(0, 1));
     while_locked(&mut client, "trackport.record IN EXCLUSIVE MODE", || {

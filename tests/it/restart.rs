@@ -306,9 +306,9 @@ fn writer_panics_under_load_lose_and_double_nothing() {
     );
 }
 
-/// The times of a writer that is replaced after three seconds.
+/// The times of a writer that is replaced after three seconds; no spool takes its packets over before.
 fn impatient(setup: Setup) -> Setup {
-    setup.timeout("statement", "1 s")
+    setup.timeout("statement", "1 s").without_spool()
 }
 
 #[test]

@@ -417,7 +417,7 @@ fn a_position_says_whether_it_is_a_fix() {
 #[test]
 fn whoever_may_read_reads_future_partitions_too() {
     let (_database, mut client) = shared().migrated();
-    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut |_| ()).unwrap();
     client.batch_execute("SET ROLE trackport_read").unwrap();
     for table in [
         "position",
@@ -445,7 +445,7 @@ fn an_owner_without_rights_to_make_roles_has_a_schema_all_the_same() {
         .unwrap();
     let mut client = connect(&cluster.url("tracks", "limited"));
     assert!(!store::migrate(&mut client).unwrap().is_empty());
-    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut |_| ()).unwrap();
     superuser
         .batch_execute("CREATE ROLE trackport_read NOLOGIN")
         .unwrap();
@@ -463,13 +463,13 @@ fn partitions_take_their_rows_out_of_the_default_one() {
         insert(&mut client, device_id, time, 9, 8, "0000000000");
     }
     assert_eq!(count(&mut client, "record_default"), 3);
-    let made = ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
+    let made = ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut |_| ()).unwrap();
     assert_eq!(made.len(), 6);
     assert_eq!(count(&mut client, "record_2026w48"), 1);
     assert_eq!(count(&mut client, "record_default"), 2);
     assert_eq!(count(&mut client, "record"), 3);
     assert_eq!(
-        ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap(),
+        ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut |_| ()).unwrap(),
         []
     );
     // The key holds in the partition as well.
@@ -493,7 +493,7 @@ fn a_full_default_partition_is_moved_piece_by_piece() {
         .unwrap();
     insert(&mut client, 2, noon() + days(400), 9, 8, "0000000000");
     let mut n_beats = 0;
-    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || {
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut |_| {
         n_beats += 1;
     })
     .unwrap();
@@ -505,14 +505,14 @@ fn a_full_default_partition_is_moved_piece_by_piece() {
 #[test]
 fn a_width_changed_later_never_overlaps() {
     let (_database, mut client) = shared().migrated();
-    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut || ()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Week, noon(), &mut |_| ()).unwrap();
     for width in [
         PartitionWidth::Month,
         PartitionWidth::Day,
         PartitionWidth::Week,
     ] {
-        ensure_partitions(&mut client, width, noon(), &mut || ()).unwrap();
-        ensure_partitions(&mut client, width, noon() + days(70), &mut || ()).unwrap();
+        ensure_partitions(&mut client, width, noon(), &mut |_| ()).unwrap();
+        ensure_partitions(&mut client, width, noon() + days(70), &mut |_| ()).unwrap();
     }
     let all = list_partitions(&mut client).unwrap();
     for pair in all.windows(2) {
@@ -536,12 +536,12 @@ fn a_long_report_holds_partitions_up_for_a_second_only() {
     report.query("SELECT count(*) FROM record", &[]).unwrap();
     let begun = Instant::now();
     let error =
-        ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ()).unwrap_err();
+        ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut |_| ()).unwrap_err();
     assert_eq!(error.class(), ErrorClass::Retry, "{error}");
     assert!(begun.elapsed() < Duration::from_secs(5));
     report.commit().unwrap();
     assert_eq!(
-        ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ())
+        ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut |_| ())
             .unwrap()
             .len(),
         6
@@ -555,10 +555,10 @@ fn what_is_too_old_is_dropped_and_nothing_else() {
         &mut client,
         PartitionWidth::Day,
         noon() - days(30),
-        &mut || (),
+        &mut |_| (),
     )
     .unwrap();
-    ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut |_| ()).unwrap();
     insert(&mut client, 1, noon() - days(4000), 9, 8, "0000000000");
     insert(&mut client, 1, noon() + days(4000), 9, 8, "0000000000");
     insert(&mut client, 1, noon(), 9, 8, "0000000000");
@@ -631,7 +631,7 @@ fn latest(client: &mut Client, device_id: i32) -> Option<(i64, Option<i64>)> {
 }
 
 fn update(client: &mut Client, rows: &[LatestRow]) -> u64 {
-    update_latest(client, &rows.iter().cloned().collect()).unwrap()
+    update_latest(client, &rows.iter().cloned().collect(), noon()).unwrap()
 }
 
 #[test]
@@ -685,7 +685,7 @@ fn a_clock_far_ahead_never_becomes_latest() {
 #[test]
 fn latest_is_repaired_from_the_records() {
     let (_database, mut client) = shared().migrated();
-    ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut || ()).unwrap();
+    ensure_partitions(&mut client, PartitionWidth::Day, noon(), &mut |_| ()).unwrap();
     let mut ids = Vec::new();
     for number in 10..13 {
         let device = device::add(&mut client, imei(number), &DeviceChange::default()).unwrap();
@@ -698,7 +698,7 @@ fn latest_is_repaired_from_the_records() {
         .unwrap();
     let mut after = 0;
     let mut chunks = 0;
-    while let Some(last) = repair_latest(&mut client, after, 2).unwrap() {
+    while let Some(last) = repair_latest(&mut client, after, 2, noon()).unwrap() {
         after = last;
         chunks += 1;
     }
@@ -902,7 +902,7 @@ fn contacts_attempts_and_events_are_written_down() {
         device_id: 999,
         ..contact.clone()
     };
-    directory::store_contacts(&mut client, &[stranger, contact.clone()]).unwrap();
+    directory::store_contacts(&mut client, &[stranger, contact.clone()], noon()).unwrap();
     let later = DeviceContact {
         last_login_at: None,
         last_contact_at: Some(noon() + days(1)),
@@ -910,7 +910,7 @@ fn contacts_attempts_and_events_are_written_down() {
         connected: false,
         ..contact
     };
-    directory::store_contacts(&mut client, &[later]).unwrap();
+    directory::store_contacts(&mut client, &[later], noon() + days(1)).unwrap();
     let shown = device::show(&mut client, imei(50)).unwrap().unwrap();
     assert_eq!(shown.last_login_at, Some(noon()));
     assert_eq!(shown.last_contact_at, Some(noon() + days(1)));

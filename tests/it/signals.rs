@@ -185,7 +185,7 @@ fn a_port_in_use_concerns_that_port_only_and_is_tried_again() {
         Device::try_login(taken, imei(2)).is_some()
     });
     eventually(secs(3), "no trouble is left", || {
-        daemon.status().troubles.is_empty()
+        daemon.troubles().is_empty()
     });
 }
 

@@ -47,6 +47,17 @@ pub(super) fn status(out: &mut impl Write, status: &Status, now: SystemTime) -> 
         bytes(status.queue_limit as u64),
         bytes(status.receive_bytes as u64)
     )?;
+    if status.quarantine_acked + status.quarantine_unacked > 0 {
+        writeln!(
+            out,
+            "quarantine: {} kept for good, {} of them not dismissed; {} not acknowledged",
+            amount(status.quarantine_acked),
+            amount(status.quarantine_alerting),
+            amount(status.quarantine_unacked)
+        )?;
+    }
+    writeln!(out)?;
+    spool(out, status, now)?;
     writeln!(out)?;
     port_table(status, now, PORTS_MAX).write(out, "")?;
     if status.ports.len() > PORTS_MAX {
@@ -61,6 +72,51 @@ pub(super) fn status(out: &mut impl Write, status: &Status, now: SystemTime) -> 
     writeln!(out)?;
     threads(out, status)?;
     counters(out, status)
+}
+
+/// What lies in the spool, in a sentence or two.
+fn spool(out: &mut impl Write, status: &Status, now: SystemTime) -> io::Result<()> {
+    let spool = &status.spool;
+    if spool.records == 0 && spool.packets == 0 {
+        write!(out, "spool {}", spool.state)?;
+    } else {
+        write!(
+            out,
+            "spool {}: {} records in {}, {}",
+            spool.state,
+            amount(spool.records),
+            count(
+                usize::try_from(spool.segments).unwrap_or(usize::MAX),
+                "file"
+            ),
+            bytes(spool.bytes)
+        )?;
+        if let Some(oldest) = &spool.oldest_at {
+            write!(out, ", the oldest from {}", ago_text(oldest, now))?;
+        }
+        write!(
+            out,
+            "; in {} and out {} records/s",
+            amount(spool.records_in_per_s),
+            amount(spool.records_out_per_s)
+        )?;
+    }
+    write!(out, "; room for {}", bytes(spool.room_bytes))?;
+    if let Some(left) = spool.empty_in_s {
+        write!(out, "; empty in {}", span(Duration::from_secs(left)))?;
+    }
+    if let Some(left) = spool.full_in_s {
+        write!(out, "; full in {}", span(Duration::from_secs(left)))?;
+    }
+    if spool.set_aside_files > 0 {
+        let files = usize::try_from(spool.set_aside_files).unwrap_or(usize::MAX);
+        write!(
+            out,
+            "; {} set aside: `trackport spool list`",
+            count(files, "file")
+        )?;
+    }
+    writeln!(out)
 }
 
 /// The ports, all of them.

@@ -25,6 +25,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_trackport");
 /// How long the program may take to be ready on a busy machine.
 const PATIENCE: Duration = secs(30);
 
+/// A folder that nobody can make.
+const NO_SPOOL: &str = "directory = \"/proc/no-spool-here\"";
+
 /// Lines of a failed test's log that are shown.
 const LOG_LINES: usize = 150;
 
@@ -61,6 +64,7 @@ pub struct Setup {
     url: String,
     ports: Vec<String>,
     accept: &'static str,
+    spool: Option<String>,
     timeouts: Vec<(&'static str, &'static str)>,
     more: String,
     env: Vec<(String, String)>,
@@ -73,6 +77,7 @@ impl Setup {
             url: url.to_owned(),
             ports: Vec::new(),
             accept: "any",
+            spool: None,
             timeouts: vec![
                 ("login", "5 s"),
                 ("idle", "10 min"),
@@ -109,6 +114,17 @@ impl Setup {
         self
     }
 
+    /// The keys of `[spool]`, in place of a folder of the test's own.
+    pub fn spool(mut self, keys: &str) -> Setup {
+        self.spool = Some(keys.to_owned());
+        self
+    }
+
+    /// Without a spool: its folder cannot be made.
+    pub fn without_spool(self) -> Setup {
+        self.spool(NO_SPOOL)
+    }
+
     /// A time-out that differs.
     pub fn timeout(mut self, key: &'static str, value: &'static str) -> Setup {
         self.timeouts.retain(|(other, _)| *other != key);
@@ -139,11 +155,19 @@ impl Setup {
     /// The conf file's text.
     fn text(&self, folder: &Folder) -> String {
         let mut text = format!(
-            "[database]\nurl = \"{}\"\n[devices]\naccept = \"{}\"\n[control]\nsocket = \"{}\"\n[timeouts]\n",
+            "[database]\nurl = \"{}\"\n[devices]\naccept = \"{}\"\n[control]\nsocket = \"{}\"\n",
             self.url,
             self.accept,
             folder.file("control.sock").display(),
         );
+        // Disks of test machines are fuller than those of servers.
+        let spool = self.spool.clone().unwrap_or_else(|| {
+            format!(
+                "directory = \"{}\"\nkeep_free = \"1 GiB\"",
+                folder.file("spool").display()
+            )
+        });
+        write!(text, "[spool]\n{spool}\n[timeouts]\n").expect("a string takes anything");
         for (key, value) in &self.timeouts {
             writeln!(text, "{key} = \"{value}\"").expect("a string takes anything");
         }
@@ -236,13 +260,15 @@ impl Daemon {
         self.setup.env.retain(|(key, _)| key != "FAILPOINTS");
     }
 
-    /// Waits until everything runs.
+    /// Waits until everything runs. What lies in quarantine keeps nobody from logging in and storing.
     #[track_caller]
     pub fn wait_ready(&self) {
         eventually(PATIENCE, "ready", || {
             assert!(self.is_alive(), "it ended while it started\n{}", self.log());
             let ready = |status: Status| {
-                status.troubles.is_empty()
+                let in_the_way = |trouble: &&String| !trouble.contains("in quarantine");
+                let troubles = self.without_wanted(status.troubles.clone());
+                troubles.iter().find(in_the_way).is_none()
                     && status.devices_loaded
                     && status.writers.iter().all(|writer| writer.database == "up")
                     && status.ports.iter().all(|port| port.state == "running")
@@ -334,6 +360,28 @@ impl Daemon {
     pub fn status(&self) -> Status {
         self.try_status()
             .expect("an answer over the control socket")
+    }
+
+    /// What it says is wrong, beside the spool that it was started without.
+    #[track_caller]
+    pub fn troubles(&self) -> Vec<String> {
+        self.without_wanted(self.status().troubles)
+    }
+
+    fn without_wanted(&self, mut troubles: Vec<String>) -> Vec<String> {
+        if self.setup.spool.as_deref() == Some(NO_SPOOL) {
+            troubles.retain(|trouble| !trouble.starts_with("spool: "));
+        }
+        troubles
+    }
+
+    /// Waits until everything that was in the spool is in the database.
+    #[track_caller]
+    pub fn wait_drained(&self, within: Duration) {
+        eventually(within, "the spool is empty", || {
+            let spool = self.status().spool;
+            spool.packets == 0 && spool.state == "empty"
+        });
     }
 
     /// How often a fact happened.

@@ -261,17 +261,9 @@ pub fn connect(url: &str) -> Client {
     store::connect(&database, &timeouts(), "trackport test").expect("a connection")
 }
 
-/// The defaults of the conf file, with a short wait for the server.
+/// The defaults of the conf file.
 pub fn timeouts() -> conf::Timeouts {
-    conf::Timeouts {
-        login: Duration::from_secs(15),
-        idle: Duration::from_secs(6 * 3600),
-        packet: Duration::from_secs(60),
-        statement: Duration::from_secs(30),
-        tcp: Duration::from_secs(10),
-        silent_after: Duration::from_secs(10),
-        stop: Duration::from_secs(20),
-    }
+    conf::Timeouts::default()
 }
 
 /// Where the programs of the newest PostgreSQL on this machine are.

@@ -13,8 +13,16 @@ impl Writer<'_> {
         })?;
         let size = self.number(reader, 4, |n| format!("size: {n}"))?;
         let mut body = reader.sub(usize::try_from(size).unwrap_or(usize::MAX))?;
+        if let Err(short) = self.body(&mut body, codec_id) {
+            self.cut_off(short, &mut body);
+        }
+        Ok(())
+    }
+
+    /// What the size counts.
+    fn body(&mut self, body: &mut Reader<'_>, codec_id: u8) -> Result<(), Short> {
         if let 0x0D | 0x0F = codec_id {
-            self.message_time(&mut body, codec_id)?;
+            self.message_time(body, codec_id)?;
         }
         if let 0x0E | 0x0F = codec_id {
             let offset = body.position();

@@ -194,6 +194,7 @@ impl Writer<'_> {
         }
         let behind_length = stream.rest();
         let whole = behind_length.len() >= length.saturating_add(4);
+        let length_is_wrong = !whole && ends_with_its_crc(behind_length);
         if !whole {
             self.wrong(
                 offset,
@@ -201,7 +202,7 @@ impl Writer<'_> {
                     "cut off: expected {} bytes behind the length, found {}{}",
                     length.saturating_add(4),
                     behind_length.len(),
-                    if ends_with_its_crc(behind_length) {
+                    if length_is_wrong {
                         "; the last 4 are the right CRC of those before, so the length field is wrong"
                     } else {
                         ""
@@ -211,7 +212,8 @@ impl Writer<'_> {
         }
         let mut data = stream.sub(length.min(behind_length.len()))?;
         let covered = data.rest();
-        if let Err(short) = self.data(&mut data, whole) {
+        let data_whole = data.rest().len() == length && !length_is_wrong;
+        if let Err(short) = self.data(&mut data, data_whole) {
             self.cut_off(short, &mut data);
         }
         self.rest(&mut data, "not explained");
@@ -263,7 +265,11 @@ impl Writer<'_> {
             );
             return Ok(());
         }
+        let offset = data.position();
         let first = self.number(data, 1, |n| format!("number of data 1: {n}"))?;
+        if first == 0 && codec.is_some() {
+            self.wrong(offset, "expected at least one record, found 0");
+        }
         // Behind the items stands one byte, if it was not cut off.
         let mut items = data.sub(data.rest().len().saturating_sub(usize::from(whole)))?;
         for item in 1..=first {
@@ -283,6 +289,7 @@ impl Writer<'_> {
             }
         }
         if !whole {
+            self.rest(&mut items, "not explained");
             return Ok(());
         }
         if !items.is_empty() {
@@ -352,9 +359,12 @@ impl Writer<'_> {
             })?;
             found = found.saturating_add(n);
             for _ in 0..n {
-                let offset = reader.position();
-                let id = reader.take(usize::from(codec.id_width()))?;
-                let value = reader.take(usize::from(width))?;
+                // Taken as a whole or not at all, so that no half of it goes unshown.
+                let mut element = *reader;
+                let offset = element.position();
+                let id = element.take(usize::from(codec.id_width()))?;
+                let value = element.take(usize::from(width))?;
+                *reader = element;
                 let meaning = self.element(number_of(id), number_of(value), width);
                 self.row_of(offset, &[id, value], &meaning);
             }
@@ -363,11 +373,13 @@ impl Writer<'_> {
             let n = self.number(reader, 2, |n| format!("count of variable IO: {n}"))?;
             found = found.saturating_add(n);
             for _ in 0..n {
-                let offset = reader.position();
-                let id = reader.take(2)?;
-                let length = reader.take(2)?;
+                let mut element = *reader;
+                let offset = element.position();
+                let id = element.take(2)?;
+                let length = element.take(2)?;
                 let value =
-                    reader.take(usize::try_from(number_of(length)).unwrap_or(usize::MAX))?;
+                    element.take(usize::try_from(number_of(length)).unwrap_or(usize::MAX))?;
+                *reader = element;
                 let named = self.named(number_of(id));
                 let meaning = format!("{named}, {} bytes{}", value.len(), as_text(value));
                 self.row_of(offset, &[id, length, value], &meaning);

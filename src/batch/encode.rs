@@ -1,4 +1,4 @@
-//! From deliveries to rows: which go straight into the table, which through staging, and what is newest of each device.
+//! From packets to rows: which go straight into the table, which through staging, and what is newest of each device.
 //!
 //! Duplicates inside a batch are left out here, because one COPY cannot carry a key twice.
 
@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::clock;
-use crate::intake::Delivery;
+use crate::intake::Received;
 use crate::protocol::teltonika::{Packet, Record};
 use crate::store::latest::{AHEAD_MAX, LatestRow};
 use crate::store::rows::{Origin, Rows, degrees, time_us};
@@ -53,15 +53,12 @@ impl Hasher for DigestHasher {
 }
 
 impl Encoder {
-    /// Makes rows of `packets`; all of them staged when records of theirs may be in the table.
-    pub(super) fn encode(&mut self, packets: &[Delivery], all_staged: bool) {
+    /// Forgets every row and keeps the memory.
+    pub(super) fn clear(&mut self) {
         self.direct.clear();
         self.staged.clear();
         self.seen.clear();
         self.latest.clear();
-        for delivery in packets {
-            self.encode_packet(delivery, all_staged || delivery.maybe_resend);
-        }
     }
 
     /// The newest record and the newest fix of each packet.
@@ -69,21 +66,24 @@ impl Encoder {
         self.latest.drain(..)
     }
 
-    fn encode_packet(&mut self, delivery: &Delivery, staged: bool) {
-        // The port thread has checked it; what does not parse here holds no record.
-        let Some(packet) = Packet::from_checked(&delivery.frame) else {
+    /// Makes rows of `packet`: staged when `staged` says so or its records may be in the table.
+    pub(super) fn add(&mut self, received: &Received, staged: bool) {
+        let staged = staged || received.maybe_resend;
+        // The port thread has checked it; what does not parse here holds no record. Whoever stores has a device with an id.
+        let (Some(packet), Some(device_id)) =
+            (Packet::from_checked(&received.frame), received.device.id())
+        else {
             return;
         };
-        let typed_columns = delivery.device.typed();
-        let device_id = delivery.device.id();
+        let typed_columns = received.device.typed();
         let origin = Origin {
             device_id,
-            received_at_us: delivery.received_at_us,
-            port: delivery.port,
+            received_at_us: received.received_at_us,
+            port: received.port,
             codec: packet.codec,
             typed: &typed_columns,
         };
-        let believable_us = delivery.received_at_us + clock::micros(AHEAD_MAX);
+        let believable_us = received.received_at_us + clock::micros(AHEAD_MAX);
         let mut newest: Option<(Record<'_>, u64, Typed)> = None;
         let mut newest_fix: Option<(Record<'_>, u64, Typed)> = None;
         for record in packet.records() {
@@ -148,19 +148,15 @@ fn latest_row(origin: &Origin<'_>, (record, digest, typed): (Record<'_>, u64, Ty
 mod tests {
     use super::*;
     use crate::fleet::Fleet;
-    use crate::intake::{Content, Ticket};
-    use crate::mailbox::tests::inbox;
-    use crate::mailbox::{SessionId, SessionRef};
+    use crate::intake::Content;
     use crate::protocol::teltonika::Codec;
     use crate::protocol::teltonika::encode::{RecordSpec, packet};
-    use crate::room::{Room, Share};
     use crate::store::device::DeviceState;
     use crate::store::directory::KnownDevice;
-    use std::sync::Arc;
 
     const RECEIVED_AT_US: i64 = 1_700_000_000_000_000;
 
-    fn delivery(records: &[RecordSpec], maybe_resend: bool) -> Delivery {
+    fn received(records: &[RecordSpec], maybe_resend: bool) -> Received {
         let device = Fleet::default().put(&KnownDevice {
             id: 7,
             imei: "356307042441013".parse().unwrap(),
@@ -168,22 +164,24 @@ mod tests {
             model: None,
             version: 1,
         });
-        let (_poll, inbox, _receiver) = inbox();
-        let session = SessionId { slot: 0, serial: 0 };
-        let hold = Room::new(1 << 20)
-            .take(&Arc::new(Share::default()), 0)
-            .unwrap();
-        Delivery {
+        Received {
             device,
             received_at_us: RECEIVED_AT_US,
             port: 5027,
-            peer: ([127, 0, 0, 1], 4000).into(),
+            address: [127, 0, 0, 1].into(),
             frame: packet(Codec::Codec8, records).unwrap().into(),
             n_records: u8::try_from(records.len()).unwrap(),
             content: Content::Packet,
             maybe_resend,
-            ticket: Ticket::new(SessionRef { inbox, session }, hold),
         }
+    }
+
+    fn encoded(packets: &[Received], staged: bool) -> Encoder {
+        let mut encoder = Encoder::default();
+        for packet in packets {
+            encoder.add(packet, staged);
+        }
+        encoder
     }
 
     fn at(time_ms: u64, satellites: u8) -> RecordSpec {
@@ -196,22 +194,20 @@ mod tests {
 
     #[test]
     fn a_record_that_comes_twice_in_a_batch_is_one_row() {
-        let mut encoder = Encoder::default();
         let packets = [
-            delivery(&[at(1, 0), at(2, 0), at(2, 0)], false),
-            delivery(&[at(2, 0), at(3, 0)], false),
+            received(&[at(1, 0), at(2, 0), at(2, 0)], false),
+            received(&[at(2, 0), at(3, 0)], false),
         ];
-        encoder.encode(&packets, false);
+        let encoder = encoded(&packets, false);
         assert_eq!((encoder.direct.len(), encoder.staged.len()), (3, 0));
     }
 
     #[test]
     fn only_what_may_be_known_goes_through_staging() {
-        let mut encoder = Encoder::default();
-        let packets = [delivery(&[at(1, 0)], true), delivery(&[at(2, 0)], false)];
-        encoder.encode(&packets, false);
+        let packets = [received(&[at(1, 0)], true), received(&[at(2, 0)], false)];
+        let encoder = encoded(&packets, false);
         assert_eq!((encoder.direct.len(), encoder.staged.len()), (1, 1));
-        encoder.encode(&packets, true);
+        let encoder = encoded(&packets, true);
         assert_eq!((encoder.direct.len(), encoder.staged.len()), (0, 2));
     }
 
@@ -223,8 +219,7 @@ mod tests {
             at(received_ms - 5_000, 0),
             at(received_ms + 7_200_000, 9),
         ];
-        let mut encoder = Encoder::default();
-        encoder.encode(&[delivery(&records, false)], false);
+        let mut encoder = encoded(&[received(&records, false)], false);
         let latest = encoder.take_latest();
         let of = |ms: u64| clock::system_time(i64::try_from(ms).unwrap() * 1000);
         let times: Vec<_> = latest.map(|row| row.time).collect();

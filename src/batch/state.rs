@@ -1,9 +1,9 @@
-//! What others see of a writer, and what one generation leaves to the next.
+//! What others see of a line to the database, and what one generation of its thread leaves to the next.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How the writer stands with the database.
+/// How a thread stands with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Link {
@@ -29,12 +29,11 @@ impl Link {
     }
 }
 
-/// One writer, through all its generations.
+/// One thread's line, through all its generations.
 #[derive(Debug)]
-pub struct WriterState {
+pub struct LineState {
     link: AtomicU8,
     schema_ready: Arc<AtomicBool>,
-    in_database: AtomicBool,
     batches: AtomicU64,
     records: AtomicU64,
     last_batch_ms: AtomicU64,
@@ -42,13 +41,12 @@ pub struct WriterState {
     backends: Mutex<Vec<i32>>,
 }
 
-impl WriterState {
-    /// A writer that waits until `schema_ready` before it inserts.
-    pub fn new(schema_ready: Arc<AtomicBool>) -> WriterState {
-        WriterState {
+impl LineState {
+    /// A line that waits until `schema_ready` before anything is inserted.
+    pub fn new(schema_ready: Arc<AtomicBool>) -> LineState {
+        LineState {
             link: AtomicU8::new(Link::Starting as u8),
             schema_ready,
-            in_database: AtomicBool::new(false),
             batches: AtomicU64::new(0),
             records: AtomicU64::new(0),
             last_batch_ms: AtomicU64::new(0),
@@ -84,16 +82,8 @@ impl WriterState {
             .clone()
     }
 
-    /// Whether it is busy in the database and reads no queue for that reason.
-    pub fn is_in_database(&self) -> bool {
-        self.in_database.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_in_database(&self, busy: bool) {
-        self.in_database.store(busy, Ordering::Relaxed);
-    }
-
-    pub(super) fn schema_is_ready(&self) -> bool {
+    /// Whether the schema is there, so that something can be stored.
+    pub fn schema_is_ready(&self) -> bool {
         self.schema_ready.load(Ordering::Acquire)
     }
 

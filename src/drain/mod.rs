@@ -1,0 +1,266 @@
+//! The drain thread: brings what lies in the spool to the database, oldest first, at a pace that leaves live packets fast.
+//!
+//! It begins when the database stores what writers bring, knows the devices by the list in memory and registers those that the
+//! list lacks: what was acked is stored, whatever became of its device since. What is stored is released, and whole segments are
+//! removed by that. A kill costs nothing but a repetition: rows that are there are passed over.
+
+mod pace;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::batch::{GivenUp, LineState, Link, Lot, Storer};
+use crate::clock::{self, Millis};
+use crate::conf::{Database, Timeouts};
+use crate::facts::{self, Fact};
+use crate::fleet::Device;
+use crate::hub::Hub;
+use crate::intake::{Content, Received};
+use crate::life::Life;
+use crate::mailbox::Outcome;
+use crate::notes::Notes;
+use crate::spool::{Chunk, Entry, EntryContent, Position, Spool};
+use crate::spooler::{SpoolState, tell_damage};
+use crate::store::device::DeviceState;
+use crate::store::directory::{KnownDevice, register};
+
+use pace::Pace;
+
+/// What the drain thread needs.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Devices, writers and the spool.
+    pub hub: Arc<Hub>,
+    /// How it stands with the database, shared by its generations.
+    pub state: Arc<LineState>,
+    /// The keeper's queue.
+    pub notes: Notes,
+    /// `[database]`
+    pub database: Database,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// The process's name in `pg_stat_activity`.
+    pub application: String,
+}
+
+/// How often an empty spool is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often segments that somebody has imported are looked for.
+const ADOPT_EVERY_MS: Millis = 10_000;
+/// Bytes read at once.
+const CHUNK_BYTES_MAX: usize = 8 << 20;
+/// After a disk that could not be read.
+const DISK_REST: Duration = Duration::from_secs(5);
+
+/// Drains the spool until `life` says stop. Blocks in the database and on the disk.
+pub fn run(life: &Life, around: &Surroundings) {
+    let mut drain = Drain {
+        life,
+        around,
+        spool_state: &around.hub.spool,
+        storer: Storer::new(
+            life,
+            &around.state,
+            &around.database,
+            &around.timeouts,
+            &around.application,
+            &around.notes,
+        ),
+        position: None,
+        pace: Pace::new(around.database.batch_records),
+        adopt_at: 0,
+        n_drained: 0,
+    };
+    while !life.is_stopping() {
+        life.beat();
+        let Some(spool) = drain.spool_state.spool() else {
+            life.sleep(LOOK_EVERY);
+            continue;
+        };
+        drain.adopt(&spool);
+        if !drain.may_begin(&spool) {
+            life.sleep(LOOK_EVERY);
+            continue;
+        }
+        match drain.step(&spool) {
+            Ok(pause) => life.sleep(pause),
+            Err(GivenUp) => break,
+        }
+    }
+    if !life.is_retired() {
+        drain.storer.line.disconnect();
+    }
+}
+
+struct Drain<'a> {
+    life: &'a Life,
+    around: &'a Surroundings,
+    spool_state: &'a SpoolState,
+    storer: Storer<'a>,
+    /// Everything before it is in the database.
+    position: Option<Position>,
+    pace: Pace,
+    adopt_at: Millis,
+    /// Records brought since the spool was empty last.
+    n_drained: u64,
+}
+
+impl Drain<'_> {
+    /// Takes in what somebody has imported.
+    fn adopt(&mut self, spool: &Spool) {
+        let now = clock::now();
+        if now < self.adopt_at {
+            return;
+        }
+        self.adopt_at = now + ADOPT_EVERY_MS;
+        match spool.adopt_incoming() {
+            Ok(adopted) => {
+                adopted.damaged.iter().for_each(tell_damage);
+                if adopted.files > 0 {
+                    let (files, records) = (adopted.files, adopted.tally.records);
+                    facts::say(
+                        Fact::SpoolAdopted,
+                        format_args!("files={files} records={records}"),
+                    );
+                }
+            }
+            Err(error) => facts::say(Fact::SpoolFailed, format_args!("error={error}")),
+        }
+    }
+
+    /// Whether there is something to bring, and somebody to bring it to.
+    fn may_begin(&self, spool: &Spool) -> bool {
+        let hub = &self.around.hub;
+        // The writers try all the time: the drain need not ask a database that is away as well.
+        let is_up = hub.writers.iter().any(|seat| seat.state.link() == Link::Up);
+        is_up && hub.fleet.is_loaded() && spool.depth().bytes > 0
+    }
+
+    /// Brings one chunk to the database; returns the pause before the next.
+    fn step(&mut self, spool: &Spool) -> Result<Duration, GivenUp> {
+        let begun = Instant::now();
+        let n_live = self.n_live_batches();
+        let chunk = match spool.read(self.position, self.pace.n_records(), CHUNK_BYTES_MAX) {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                facts::say(Fact::SpoolFailed, format_args!("error={error}"));
+                return Ok(DISK_REST);
+            }
+        };
+        let Chunk {
+            entries,
+            next,
+            damaged,
+        } = chunk;
+        damaged.iter().for_each(tell_damage);
+        let n_packets = entries.len() as u64;
+        let n_records: u64 = entries.iter().map(|entry| entry.as_ref().records()).sum();
+        if !entries.is_empty() {
+            let mut lot = Spooled(self.received(entries)?);
+            self.storer.store(&mut lot)?;
+            fail::fail_point!("drain-stored");
+        }
+        self.life.beat();
+        // Also after a chunk without entries: what lay there may have been damaged through and through.
+        match spool.release(next) {
+            Ok(_) => self.position = Some(next),
+            Err(error) => {
+                facts::say(Fact::SpoolFailed, format_args!("error={error}"));
+                return Ok(DISK_REST);
+            }
+        }
+        self.spool_state.count_out(n_packets, n_records);
+        self.n_drained += n_records;
+        if n_packets == 0 {
+            return Ok(LOOK_EVERY);
+        }
+        if spool.depth().bytes == 0 {
+            let n_records = std::mem::take(&mut self.n_drained);
+            facts::say(Fact::SpoolDrained, format_args!("records={n_records}"));
+        }
+        Ok(self
+            .pace
+            .after(begun.elapsed(), self.n_live_batches() != n_live))
+    }
+
+    /// Batches that the writers have stored so far.
+    fn n_live_batches(&self) -> u64 {
+        let seats = self.around.hub.writers.iter();
+        seats.map(|seat| seat.state.counts().0).sum()
+    }
+
+    /// The entries with the devices that they belong to.
+    fn received(&mut self, entries: Vec<Entry>) -> Result<VecDeque<Received>, GivenUp> {
+        let mut received = VecDeque::with_capacity(entries.len());
+        for entry in entries {
+            let device = match self.around.hub.fleet.get(entry.imei) {
+                Some(device) if device.id().is_some() => device,
+                _ => self.register(&entry)?,
+            };
+            received.push_back(Received {
+                device,
+                received_at_us: entry.received_at_us,
+                port: entry.port,
+                address: entry.peer,
+                frame: entry.frame,
+                n_records: entry.n_records,
+                content: match entry.content {
+                    EntryContent::Packet => Content::Packet,
+                    EntryContent::Broken { code, reason } => Content::Broken {
+                        code: code.into(),
+                        reason,
+                        declared: Some(entry.n_records),
+                    },
+                },
+                maybe_resend: entry.maybe_resend,
+            });
+        }
+        Ok(received)
+    }
+
+    /// Registers a device that the list lacks. One that was not let in as new is one that the database has forgotten: a person
+    /// decides whether it may speak again.
+    fn register(&mut self, entry: &Entry) -> Result<Arc<Device>, GivenUp> {
+        let (imei, is_new) = (entry.imei, entry.is_new);
+        let state = if is_new {
+            DeviceState::Accepted
+        } else {
+            DeviceState::Pending
+        };
+        let known: KnownDevice = self
+            .storer
+            .line
+            .ask(&|| false, |client| register(client, imei, state))?;
+        facts::say(
+            Fact::DeviceRegistered,
+            format_args!(
+                "imei={imei} id={} state={}: it has packets in the spool",
+                known.id,
+                known.state.as_str()
+            ),
+        );
+        Ok(self.around.hub.fleet.put(&known))
+    }
+}
+
+/// Packets from the spool. Their devices have their acks.
+struct Spooled(VecDeque<Received>);
+
+impl Lot for Spooled {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn show(&self, n: usize, see: &mut dyn FnMut(&Received)) {
+        self.0.iter().take(n).for_each(see);
+    }
+
+    fn settle(&mut self, n: usize, _: Outcome) {
+        self.0.drain(..n.min(self.0.len()));
+    }
+
+    fn is_acked(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,218 @@
+//! The deliveries that a thread has in hand, where others can take them over when they wait too long or the thread is gone.
+//!
+//! They lie behind a lock that is held for looking and for taking only, never while the database or the disk is asked. Whoever takes
+//! them out answers them.
+//!
+//! Invariants: a hand is late from the time at which the oldest delivery of its batch has waited too long until the batch is
+//! finished, whether or not the deliveries still lie in it. Every batch has a number; what is said of another than the present
+//! one, by a retired thread, is nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::clock::{self, Millis};
+use crate::intake::{Content, Delivery};
+use crate::life::Life;
+use crate::mailbox::Outcome;
+
+/// No batch is in hand.
+const NOTHING: Millis = Millis::MAX;
+
+/// One thread's deliveries in hand, through all its generations.
+#[derive(Debug)]
+pub struct Hand {
+    batch: Mutex<Batch>,
+    /// Since when the oldest delivery of the batch waits, or [`NOTHING`].
+    waits_since: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Batch {
+    number: u64,
+    deliveries: Vec<Delivery>,
+}
+
+impl Default for Hand {
+    fn default() -> Hand {
+        Hand {
+            batch: Mutex::default(),
+            waits_since: AtomicU64::new(NOTHING),
+        }
+    }
+}
+
+impl Hand {
+    fn lock(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a batch; `None` when the hand is a successor's.
+    pub fn begin(&self, life: &Life) -> Option<InHand<'_>> {
+        let mut batch = self.lock();
+        // Under the lock: whoever retires a thread does so before the hand is abandoned.
+        if life.is_retired() {
+            return None;
+        }
+        batch.number += 1;
+        Some(InHand {
+            hand: self,
+            number: batch.number,
+        })
+    }
+
+    /// Whether the oldest delivery of the batch has waited longer than `target`.
+    pub fn is_late(&self, now: Millis, target: Millis) -> bool {
+        let since = self.waits_since.load(Ordering::Acquire);
+        since != NOTHING && now.saturating_sub(since) > target
+    }
+
+    /// Whether a batch is in hand.
+    pub fn is_busy(&self) -> bool {
+        self.waits_since.load(Ordering::Acquire) != NOTHING
+    }
+
+    /// Whether deliveries lie in it that nobody has taken over.
+    pub fn has_deliveries(&self) -> bool {
+        !self.lock().deliveries.is_empty()
+    }
+
+    /// Takes all deliveries over; the batch is still in hand.
+    pub fn take_over(&self) -> Vec<Delivery> {
+        std::mem::take(&mut self.lock().deliveries)
+    }
+
+    /// The thread is gone: its deliveries are given back un-acked, and whatever is queued waits for a successor from now on.
+    pub fn abandon(&self) {
+        let mut batch = self.lock();
+        batch.number += 1;
+        let given_back = std::mem::take(&mut batch.deliveries);
+        self.waits_since.fetch_min(clock::now(), Ordering::AcqRel);
+        drop(batch);
+        drop(given_back);
+    }
+}
+
+/// A batch in hand, as its thread sees it.
+#[derive(Debug)]
+pub struct InHand<'a> {
+    hand: &'a Hand,
+    number: u64,
+}
+
+impl InHand<'_> {
+    fn with<T>(&self, nothing: T, look: impl FnOnce(&mut Vec<Delivery>) -> T) -> T {
+        let mut batch = self.hand.lock();
+        if batch.number == self.number {
+            look(&mut batch.deliveries)
+        } else {
+            nothing
+        }
+    }
+
+    /// One more delivery. In a hand that is a successor's it is given back un-acked.
+    pub fn push(&mut self, delivery: Delivery) {
+        let mut left = Some(delivery);
+        self.with((), |deliveries| {
+            let Some(delivery) = left.take() else { return };
+            let since = &self.hand.waits_since;
+            since.fetch_min(delivery.queued_at, Ordering::AcqRel);
+            deliveries.push(delivery);
+        });
+    }
+
+    /// Puts what can be read before what cannot, so that it is one part.
+    pub fn arrange(&mut self) {
+        self.with((), |deliveries| {
+            deliveries.sort_by_key(|one| !matches!(one.packet.content, Content::Packet));
+        });
+    }
+
+    /// How many deliveries are left in it.
+    pub fn n_left(&self) -> usize {
+        self.with(0, |deliveries| deliveries.len())
+    }
+
+    /// Shows the deliveries that are left, in order, for as long as `see` says so.
+    pub fn show_while(&self, mut see: impl FnMut(&Delivery) -> bool) {
+        self.with((), |deliveries| {
+            deliveries.iter().take_while(|one| see(one)).count();
+        });
+    }
+
+    /// Answers the first `n` deliveries, or those of them that are left.
+    pub fn resolve(&mut self, n: usize, outcome: Outcome) {
+        let resolved: Vec<Delivery> = self.with(Vec::new(), |deliveries| {
+            deliveries.drain(..n.min(deliveries.len())).collect()
+        });
+        for delivery in resolved {
+            delivery.ticket.resolve(outcome);
+        }
+    }
+
+    /// Takes all deliveries out.
+    pub fn take(&mut self) -> Vec<Delivery> {
+        self.with(Vec::new(), std::mem::take)
+    }
+
+    /// The batch is finished: stored, or not to be stored by this generation. What is left of it is returned.
+    pub fn finish(self) -> Vec<Delivery> {
+        self.with(Vec::new(), |deliveries| {
+            self.hand.waits_since.store(NOTHING, Ordering::Release);
+            std::mem::take(deliveries)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::tests::delivery;
+    use std::time::Duration;
+
+    fn life() -> Life {
+        Life::new("writer-0", 1, Duration::from_secs(10))
+    }
+
+    #[test]
+    fn a_hand_is_late_until_its_batch_is_finished_although_its_deliveries_were_taken_over() {
+        let hand = Hand::default();
+        let mut batch = hand.begin(&life()).unwrap();
+        assert!(!hand.is_busy());
+        let (first, _poll, _receiver) = delivery(1_000);
+        batch.push(first);
+        let (second, _poll, _receiver) = delivery(5_000);
+        batch.push(second);
+        assert!(!hand.is_late(3_000, 2_000));
+        assert!(hand.is_late(3_001, 2_000));
+        assert_eq!(hand.take_over().len(), 2);
+        assert!(
+            hand.is_late(3_001, 2_000),
+            "the writer still tries its rows"
+        );
+        assert!(batch.finish().is_empty());
+        assert!(!hand.is_late(9_000, 2_000) && !hand.is_busy());
+    }
+
+    #[test]
+    fn a_retired_thread_answers_nothing_of_its_successors_batch() {
+        let hand = Hand::default();
+        let retired = life();
+        let mut old = hand.begin(&retired).unwrap();
+        let (lost, _poll, receiver) = delivery(1_000);
+        old.push(lost);
+        retired.retire();
+        hand.abandon();
+        assert_eq!(receiver.try_iter().count(), 1, "given back");
+        assert!(hand.begin(&retired).is_none());
+        let mut new = hand.begin(&life()).unwrap();
+        let (delivery, _poll, receiver) = delivery(2_000);
+        new.push(delivery);
+        old.resolve(1, Outcome::Durable);
+        assert_eq!((old.n_left(), new.n_left()), (0, 1));
+        assert!(old.finish().is_empty());
+        assert!(hand.is_busy());
+        assert_eq!(receiver.try_iter().count(), 0, "not answered yet");
+        new.resolve(1, Outcome::Durable);
+        assert_eq!(receiver.try_iter().count(), 1);
+    }
+}

@@ -1,0 +1,285 @@
+//! Reading the spool oldest first, and letting go of what is safe elsewhere.
+//!
+//! Invariants: only bytes that were synced are read; what cannot be read is passed over and told once, and its file
+//! is kept. Memory: one piece of a segment, as large as was asked for or as one entry needs.
+
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
+use super::disk::DiskFile;
+use super::format::{Cut, Cutter, HEADER_BYTES};
+use super::index::{Segment, State};
+use super::open::bad_name;
+use super::{Damage, DamageKind, Entry, Position, Spool, SpoolError, segment_name};
+
+/// Bytes read at once at least.
+const PIECE_BYTES_MIN: u64 = 64 << 10;
+/// Bytes that a disk fails to read together: a page.
+const PAGE_BYTES: usize = 4096;
+
+/// What was read in one go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Entries in the order in which they were appended. Empty: there is nothing more now.
+    pub entries: Vec<Entry>,
+    /// Where to read on; and what to release up to, once all of this is safe elsewhere.
+    pub next: Position,
+    /// What could not be read, told once.
+    pub damaged: Vec<Damage>,
+}
+
+/// What was let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Segments taken away.
+    pub segments: u64,
+    /// Segments kept, because something in them could not be read.
+    pub set_aside: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+/// Where reading goes on, and how far the segment reaches.
+struct Place {
+    at: Position,
+    end: u64,
+}
+
+impl Spool {
+    /// Reads entries from `from` on, or from the oldest: until there are `max_records` records or `max_bytes` bytes of
+    /// packets, but one entry at least. A chunk ends with its segment.
+    ///
+    /// # Errors
+    /// What the disk says, when it gives nothing at all. The same place may be read again.
+    pub fn read(
+        &self,
+        from: Option<Position>,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Chunk, SpoolError> {
+        let mut chunk = Chunk {
+            entries: Vec::new(),
+            next: from.unwrap_or(Position {
+                segment: 0,
+                offset: HEADER_BYTES as u64,
+            }),
+            damaged: Vec::new(),
+        };
+        let mut piece_bytes = PIECE_BYTES_MIN.max(max_bytes as u64);
+        while chunk.entries.is_empty()
+            && let Some(Place { at, end }) = self.place_from(&mut chunk.next)
+        {
+            let Some(file) = self.file(at.segment, &mut chunk.damaged)? else {
+                continue;
+            };
+            let n_wanted = piece_bytes.min(end - at.offset);
+            let piece = read_around(&*file, at.offset, n_wanted)
+                .map_err(|source| self.error("read", &segment_name(at.segment), source))?;
+            // The file has become shorter than it was.
+            let is_cut_off = (piece.len() as u64) < n_wanted;
+            let is_last = is_cut_off || at.offset + n_wanted == end;
+            let mut cutter = Cutter::new(&piece, at.offset, is_last);
+            let short = fill(&mut cutter, &mut chunk, max_records, max_bytes, |range| {
+                self.hole(at.segment, range)
+            });
+            match short {
+                Some(n_bytes) if chunk.entries.is_empty() => {
+                    piece_bytes = piece_bytes.saturating_mul(2).max(n_bytes as u64);
+                }
+                None if chunk.entries.is_empty() && is_cut_off => {
+                    chunk
+                        .damaged
+                        .extend(self.hole(at.segment, cutter.offset()..end));
+                    chunk.next.offset = end;
+                }
+                _ => {}
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// Where there is something to read from `next` on; moves `next` there, or as far as it may go.
+    fn place_from(&self, next: &mut Position) -> Option<Place> {
+        let index = self.index();
+        loop {
+            let (number, segment) = index.first_from(next.segment)?;
+            if number > next.segment {
+                *next = Position {
+                    segment: number,
+                    offset: HEADER_BYTES as u64,
+                };
+            }
+            if next.offset < segment.end {
+                return Some(Place {
+                    at: *next,
+                    end: segment.end,
+                });
+            }
+            // While something can still be added here, what comes after it has to wait.
+            if segment.state != State::Closed {
+                return None;
+            }
+            index.first_from(number + 1)?;
+            next.segment = number + 1;
+            next.offset = HEADER_BYTES as u64;
+        }
+    }
+
+    /// The open file of a segment. `None`: somebody took it away.
+    fn file(
+        &self,
+        number: u64,
+        damaged: &mut Vec<Damage>,
+    ) -> Result<Option<Arc<dyn DiskFile>>, SpoolError> {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((open, file)) = &*reading
+            && *open == number
+        {
+            return Ok(Some(Arc::clone(file)));
+        }
+        let name = segment_name(number);
+        match self.disk.open(&name) {
+            Ok(file) => {
+                let file: Arc<dyn DiskFile> = Arc::from(file);
+                *reading = Some((number, Arc::clone(&file)));
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.index().remove(number);
+                damaged.push(Damage {
+                    kept_as: name.clone(),
+                    file: name,
+                    kind: DamageKind::Missing,
+                });
+                Ok(None)
+            }
+            Err(source) => Err(self.error("open", &name, source)),
+        }
+    }
+
+    /// Remembers a hole in a segment, and says so the first time.
+    fn hole(&self, number: u64, range: Range<u64>) -> Option<Damage> {
+        let name = segment_name(number);
+        let is_news = self.index().damaged(number, range.start);
+        is_news.then(|| Damage {
+            kept_as: format!("{name}.bad"),
+            file: name,
+            kind: DamageKind::Hole {
+                offset: range.start,
+                bytes: range.end - range.start,
+            },
+        })
+    }
+
+    /// Lets go of everything before `up_to`, which is safe elsewhere: segments of which nothing is left are taken away, a
+    /// damaged one is set aside. The segment that grows goes too, when all of it is drained and nothing is being added.
+    ///
+    /// A crash may bring back what was let go; that it comes twice is harmless.
+    ///
+    /// # Errors
+    /// What the disk says. The segment stays and is let go the next time.
+    pub fn release(&self, up_to: Position) -> Result<Released, SpoolError> {
+        let mut released = Released::default();
+        loop {
+            let drained = self.index().drained(up_to);
+            let Some((number, segment)) = drained else {
+                return Ok(released);
+            };
+            {
+                let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+                reading.take_if(|(open, _)| *open == number);
+            }
+            if segment.damaged_at.is_empty() {
+                gone_is_fine(self.disk.remove(&segment_name(number)))
+                    .map_err(|source| self.error("take away", &segment_name(number), source))?;
+                released.segments += 1;
+            } else {
+                self.keep_bad(number, &segment)?;
+                released.set_aside += 1;
+            }
+            released.bytes += segment.bytes;
+            self.index().remove(number);
+        }
+    }
+
+    fn keep_bad(&self, number: u64, segment: &Segment) -> Result<(), SpoolError> {
+        let name = segment_name(number);
+        let told = |source| self.error("set aside", &name, source);
+        let listed = self.disk.list().map_err(told)?;
+        let bad = bad_name(&name, |bad| listed.iter().any(|file| file.name == bad));
+        gone_is_fine(self.disk.rename(&name, &bad)).map_err(told)?;
+        self.index().set_aside(segment.bytes);
+        Ok(())
+    }
+}
+
+fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Takes entries from the cutter until the chunk is full or the piece ends, and moves the chunk's end there.
+///
+/// Says how many bytes the next one needs, when the piece is too short for it.
+fn fill(
+    cutter: &mut Cutter<'_>,
+    chunk: &mut Chunk,
+    max_records: usize,
+    max_bytes: usize,
+    mut hole: impl FnMut(Range<u64>) -> Option<Damage>,
+) -> Option<usize> {
+    let mut n_records = 0;
+    let mut n_bytes = 0;
+    loop {
+        chunk.next.offset = cutter.offset();
+        match cutter.next() {
+            Cut::Entry(entry) => {
+                n_records += usize::from(entry.n_records);
+                n_bytes += entry.frame.len();
+                let is_full = n_records > max_records || n_bytes > max_bytes;
+                if is_full && !chunk.entries.is_empty() {
+                    return None;
+                }
+                chunk.entries.push(entry.to_entry());
+            }
+            Cut::Damage(range) => chunk.damaged.extend(hole(range)),
+            Cut::Seal(_) => {}
+            Cut::Short(n_bytes) => return Some(n_bytes),
+            Cut::End => return None,
+        }
+    }
+}
+
+/// Reads a piece of a file; where the disk fails, page by page, with zeros in place of pages that it does not give.
+///
+/// Zeros are no frame: so what lies around a bad page is still found.
+fn read_around(file: &dyn DiskFile, offset: u64, n_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; usize::try_from(n_bytes).map_err(io::Error::other)?];
+    let whole = file.read_at(&mut piece, offset);
+    let error = match whole {
+        Ok(n) => {
+            piece.truncate(n);
+            return Ok(piece);
+        }
+        Err(error) => error,
+    };
+    // A disk that does not give the first bytes either is away as a whole; nothing is given up for that.
+    if file.read_at(&mut [0; HEADER_BYTES], 0).is_err() {
+        return Err(error);
+    }
+    let mut at = offset;
+    let mut rest = piece.as_mut_slice();
+    while !rest.is_empty() {
+        let to_boundary = PAGE_BYTES - usize::try_from(at % PAGE_BYTES as u64).unwrap_or(0);
+        let (page, after) = rest.split_at_mut(to_boundary.min(rest.len()));
+        if file.read_at(page, at).is_err() {
+            page.fill(0);
+        }
+        at += page.len() as u64;
+        rest = after;
+    }
+    Ok(piece)
+}
