@@ -371,7 +371,7 @@ impl Slot {
 }
 
 // A port may hold a million connections, most of them idle.
-const _: () = assert!(size_of::<Slot>() <= 240);
+const _: () = assert!(size_of::<Slot>() <= 192);
 
 #[cfg(test)]
 mod tests {

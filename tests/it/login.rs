@@ -75,6 +75,11 @@ fn a_packet_before_any_login_is_not_taken() {
     let mut device = Device::connect(port);
     device.send(&packet(0, 1));
     device.expect_closed(ANSWER);
+    // Its announcement is enough: nothing of it is waited for.
+    let mut begun = Device::connect(port);
+    begun.send(&packet(0, 255)[..8]);
+    begun.expect_closed(secs(2));
+    daemon.wait_log(secs(1), &["packet before login", &begun.address()]);
     assert_eq!(all_records(&mut client), 0);
     daemon.wait_log(secs(1), &["packet before login", &device.address()]);
 }

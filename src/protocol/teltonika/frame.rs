@@ -13,6 +13,8 @@ pub const PING: u8 = 0xFF;
 const DATA_BYTES_MIN: u32 = 3;
 /// Room for serials beside the fifteen digits of an IMEI; what is longer is no login at all.
 const LOGIN_BYTES_MAX: u16 = 32;
+/// The same with the length field: what needs more bytes than these is no login.
+pub(super) const LOGIN_ITEM_BYTES_MAX: usize = 34;
 
 /// What stands at the front of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +206,7 @@ mod tests {
         assert_eq!(cut(&[0], MAX), Cut::Need(2));
         assert_eq!(cut(&[0, 0], MAX), Cut::Need(8));
         assert_eq!(cut(&[0, 15], MAX), Cut::Need(17));
+        assert_eq!(cut(&[0, 32], MAX), Cut::Need(LOGIN_ITEM_BYTES_MAX));
         assert_eq!(cut(&[0, 0, 0, 0, 0, 0, 0, 40], MAX), Cut::Need(52));
         assert_eq!(cut(&[0xFF, 0xFF], MAX), Cut::Ping);
     }

@@ -11,7 +11,7 @@
 use super::super::super::imei::{Imei, ImeiError};
 use super::avl::{Checked, Packet, check, declared};
 use super::error::PacketError;
-use super::frame::{Cut, FrameError, cut};
+use super::frame::{Cut, FrameError, LOGIN_ITEM_BYTES_MAX, cut};
 
 /// Milliseconds of the caller's monotonic clock.
 pub type Millis = u64;
@@ -74,7 +74,7 @@ pub enum Output<'a> {
     },
     /// No tracker speaks here: close.
     Garbage(FrameError),
-    /// A frame before any login, on a port without a device of its own: close.
+    /// A frame before any login, whole or begun, on a port without a device of its own: close.
     BeforeLogin,
 }
 
@@ -153,6 +153,11 @@ impl Session {
 
     fn step<'a>(&mut self, cut: Cut<'a>) -> (usize, Output<'a>) {
         match cut {
+            // So much is announced only by a frame: a stranger's is not waited for, so that nothing is kept of it.
+            Cut::Need(bytes) if !self.known && bytes > LOGIN_ITEM_BYTES_MAX => {
+                self.state = State::Closed;
+                (0, Output::BeforeLogin)
+            }
             Cut::Need(bytes) => (0, Output::Need(bytes)),
             Cut::Ping => (1, Output::Ping),
             Cut::Login { digits, consumed } => match Imei::from_ascii(digits) {
