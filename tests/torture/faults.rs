@@ -112,7 +112,7 @@ impl Stage {
         self.tally.lock().expect("no poison").clone()
     }
 
-    /// Faults that this machine does not allow.
+    /// Faults that could not be made: for want of rights, or of anything to tear.
     pub fn skipped(&self) -> BTreeMap<Fault, u32> {
         self.skipped.lock().expect("no poison").clone()
     }
@@ -142,7 +142,7 @@ impl Stage {
         }
     }
 
-    /// One fault from its begin to its end; false where this machine does not allow it.
+    /// One fault from its begin to its end; false where it could not be made.
     fn happen(&self, planned: &Planned) -> bool {
         let mut rng = fastrand::Rng::with_seed(planned.seed);
         let lasts = planned.lasts;
@@ -173,7 +173,11 @@ impl Stage {
             Fault::CutDatabase => self.database.cut_all(),
             Fault::CutDevices => self.devices.cut_all(),
             Fault::KillTrackport => self.kill_trackport(lasts, |_| ()),
-            Fault::TearSpool => self.kill_trackport(lasts, |_| tear(&self.spool, &mut rng)),
+            Fault::TearSpool => {
+                let mut is_torn = false;
+                self.kill_trackport(lasts, |_| is_torn = tear(&self.spool, &mut rng));
+                return is_torn;
+            }
             Fault::StopTrackport => self.stop_trackport(lasts),
             Fault::InjectFaults => {
                 let injected = INJECTED[rng.usize(..INJECTED.len())];
@@ -267,8 +271,9 @@ fn delay(switch: &Switch, longest: Duration, lasts: Duration) {
     switch.delay(Duration::ZERO);
 }
 
-/// What a power loss leaves behind what was synced: bytes that nobody meant, at the end of the newest file.
-fn tear(spool: &Path, rng: &mut fastrand::Rng) {
+/// What a power loss leaves behind what was synced: bytes that nobody meant, at the end of the newest segment. False where
+/// there is none.
+fn tear(spool: &Path, rng: &mut fastrand::Rng) -> bool {
     let newest = fs::read_dir(spool)
         .into_iter()
         .flatten()
@@ -280,14 +285,16 @@ fn tear(spool: &Path, rng: &mut fastrand::Rng) {
                 .is_some_and(|extension| extension == "seg")
         })
         .max_by_key(std::fs::DirEntry::file_name);
-    if let Some(newest) = newest {
-        let garbage: Vec<u8> = (0..rng.usize(1..5_000)).map(|_| rng.u8(..)).collect();
-        OpenOptions::new()
-            .append(true)
-            .open(newest.path())
-            .and_then(|mut file| file.write_all(&garbage))
-            .expect("a segment can be written to");
-    }
+    let Some(newest) = newest else {
+        return false;
+    };
+    let garbage: Vec<u8> = (0..rng.usize(1..5_000)).map(|_| rng.u8(..)).collect();
+    OpenOptions::new()
+        .append(true)
+        .open(newest.path())
+        .and_then(|mut file| file.write_all(&garbage))
+        .expect("a segment can be written to");
+    true
 }
 
 /// Fills the file system that `folder` lies on; returns the file that does it.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::values::Row;
+use super::values::Row;
 
 /// What is not as it must be.
 #[derive(Debug, Default)]
