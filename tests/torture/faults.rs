@@ -224,7 +224,7 @@ impl Stage {
         }
         meanwhile(&mut daemon);
         sleep(lasts);
-        daemon.launch();
+        launch(&mut daemon);
     }
 
     fn stop_trackport(&self, lasts: Duration) {
@@ -235,7 +235,7 @@ impl Stage {
             self.fail(format!("after TERM trackport ended with {status}"));
         }
         sleep(lasts);
-        daemon.launch();
+        launch(&mut daemon);
     }
 
     /// The last port leaves the conf and comes back. At the end it is there.
@@ -254,6 +254,20 @@ impl Stage {
         daemon.edit_conf(|_| self.confs[0].clone());
         daemon.signal("HUP");
     }
+}
+
+/// Starts trackport and waits until it hears signals: nobody can catch one that comes before the program's first line.
+pub fn launch(daemon: &mut Daemon) {
+    const USR1: u64 = 1 << 9;
+    daemon.launch();
+    let path = format!("/proc/{}/status", daemon.pid());
+    eventually(secs(20), "trackport hears signals", || {
+        let status = fs::read_to_string(&path).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+        // One that has ended is the watcher's business.
+        caught.is_some_and(|caught| caught & USR1 != 0) || !daemon.is_alive()
+    });
 }
 
 /// How it ended, if it ended by itself.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::faults::{Stage, ended};
+use crate::faults::{Stage, ended, launch};
 use crate::harness::{ms, secs};
 
 /// What one life of the process took, second by second.
@@ -80,7 +80,7 @@ pub fn watch(stage: &Stage, begun: Instant, stop: &AtomicBool) -> Vec<Life> {
         }
         if let Some(found) = ended(&mut daemon) {
             stage.fail(found);
-            daemon.launch();
+            launch(&mut daemon);
         }
         if begun.elapsed() < next {
             continue;
