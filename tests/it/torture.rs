@@ -63,7 +63,7 @@ fn every_kind_of_fault_comes_within_two_minutes() {
             .flat_map(|lane| plan(seed, lane, secs(120), false))
             .map(|planned| planned.fault)
             .collect();
-        assert_eq!(came.len(), 15, "{seed}: {came:?}");
+        assert_eq!(came.len(), 16, "{seed}: {came:?}");
     }
 }
 
@@ -76,6 +76,7 @@ fn a_soak_leaves_the_process_alone() {
         .collect();
     for fault in [
         Fault::KillTrackport,
+        Fault::KillTrackportAlone,
         Fault::TearSpool,
         Fault::StopTrackport,
         Fault::InjectFaults,

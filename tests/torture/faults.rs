@@ -173,6 +173,15 @@ impl Stage {
             Fault::CutDatabase => self.database.cut_all(),
             Fault::CutDevices => self.devices.cut_all(),
             Fault::KillTrackport => self.kill_trackport(lasts, |_| ()),
+            Fault::KillTrackportAlone => {
+                self.database.swallow();
+                sleep(lasts);
+                self.kill_trackport(Duration::ZERO, |_| ());
+                // It may have to begin without a database, too.
+                sleep(ms(rng.u64(0..3_000)));
+                self.database.cut_all();
+                self.database.pass();
+            }
             Fault::TearSpool => {
                 let mut is_torn = false;
                 self.kill_trackport(lasts, |_| is_torn = tear(&self.spool, &mut rng));

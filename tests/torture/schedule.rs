@@ -17,6 +17,7 @@ pub enum Fault {
     DelayDatabase,
     CutDatabase,
     KillTrackport,
+    KillTrackportAlone,
     TearSpool,
     StopTrackport,
     InjectFaults,
@@ -37,6 +38,7 @@ impl fmt::Display for Fault {
             Fault::DelayDatabase => "network to the database slow",
             Fault::CutDatabase => "connections to the database cut",
             Fault::KillTrackport => "kill -9 of trackport",
+            Fault::KillTrackportAlone => "kill -9 of trackport while the database is away",
             Fault::TearSpool => "kill -9 of trackport, torn write in the spool",
             Fault::StopTrackport => "TERM and start of trackport",
             Fault::InjectFaults => "a life of trackport with random panics and hangs",
@@ -76,6 +78,7 @@ impl Lane {
             ],
             (Lane::Trackport, false) => &[
                 Fault::KillTrackport,
+                Fault::KillTrackportAlone,
                 Fault::TearSpool,
                 Fault::StopTrackport,
                 Fault::InjectFaults,
@@ -109,6 +112,7 @@ fn lasts_ms(fault: Fault) -> std::ops::Range<u64> {
         Fault::KillTrackport | Fault::TearSpool | Fault::StopTrackport => 0..1_500,
         Fault::InjectFaults => 6_000..12_000,
         Fault::HupStorm | Fault::Usr1Storm => 1_000..3_000,
+        Fault::KillTrackportAlone => 500..5_000,
         Fault::FillDisk => 3_000..8_000,
     }
 }
