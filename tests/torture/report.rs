@@ -75,8 +75,12 @@ impl Report {
         self.complaints.push(text);
     }
 
-    /// Counts the facts of trackport's log.
+    /// Counts the facts of trackport's log. A thread that dies of anything but an injected fault is a mistake.
     pub fn take_log(&mut self, log: &str) {
+        let died = log
+            .lines()
+            .filter(|line| line.contains("thread died") && !line.contains("injected"));
+        self.complaints.extend(died.map(ToOwned::to_owned));
         self.facts = LOG_FACTS
             .iter()
             .map(|(fact, means)| (*means, log.matches(fact).count()))
