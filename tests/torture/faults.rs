@@ -16,12 +16,27 @@ use crate::harness::{eventually, ms, secs};
 use crate::proxy::Switch;
 use crate::schedule::{Fault, Planned};
 
-/// What a life of trackport with faults injected meets, as the `fail` crate writes it.
-const INJECTED: [&str; 4] = [
-    "port-packet=0.2%panic(injected)",
-    "port-packet=0.1%sleep(4000)",
-    "writer-batch=0.5%panic(injected);writer-insert=0.5%panic(injected)",
-    "writer-insert=0.5%sleep(8000);writer-batch=0.3%sleep(8000)",
+/// What a life of trackport with faults injected meets, as the `fail` crate writes it, and whether the database is away for a
+/// part of it: only then is there anything in the spool.
+const INJECTED: [(&str, bool); 6] = [
+    ("port-packet=0.2%panic(injected)", false),
+    ("port-packet=0.1%sleep(4000)", false),
+    (
+        "writer-batch=0.5%panic(injected);writer-insert=0.5%panic(injected)",
+        false,
+    ),
+    (
+        "writer-insert=0.5%sleep(8000);writer-batch=0.3%sleep(8000)",
+        false,
+    ),
+    (
+        "spool-append=10%panic(injected);spool-synced=10%panic(injected);drain-stored=20%panic(injected)",
+        true,
+    ),
+    (
+        "spool-append=3%sleep(5000);spool-synced=3%sleep(5000);drain-stored=10%sleep(5000)",
+        true,
+    ),
 ];
 
 /// How long TERM may take: `[timeouts] stop` and room for a busy machine.
@@ -183,15 +198,29 @@ impl Stage {
                 self.database.pass();
             }
             Fault::TearSpool => {
+                // So long that the spool is being written.
+                self.database.swallow();
+                sleep(lasts);
                 let mut is_torn = false;
-                self.kill_trackport(lasts, |_| is_torn = tear(&self.spool, &mut rng));
+                self.kill_trackport(Duration::ZERO, |_| is_torn = tear(&self.spool, &mut rng));
+                sleep(ms(rng.u64(0..2_000)));
+                self.database.cut_all();
+                self.database.pass();
                 return is_torn;
             }
             Fault::StopTrackport => self.stop_trackport(lasts),
             Fault::InjectFaults => {
-                let injected = INJECTED[rng.usize(..INJECTED.len())];
+                let (injected, away) = INJECTED[rng.usize(..INJECTED.len())];
                 self.kill_trackport(Duration::ZERO, |daemon| daemon.inject_faults(injected));
-                sleep(lasts);
+                if away {
+                    self.database.swallow();
+                    sleep(lasts / 2);
+                    self.database.cut_all();
+                    self.database.pass();
+                    sleep(lasts / 2);
+                } else {
+                    sleep(lasts);
+                }
                 self.kill_trackport(Duration::ZERO, Daemon::forget_faults);
             }
             Fault::HupStorm => self.hup_storm(lasts, &mut rng),
@@ -204,9 +233,13 @@ impl Stage {
             }
             Fault::FillDisk if !self.small_disk => return false,
             Fault::FillDisk => {
-                let filler = fill(&self.spool);
+                // Full before the spool is needed, or while it is being written.
+                let is_late = rng.bool();
+                let filler = (!is_late).then(|| fill(&self.spool));
                 self.database.swallow();
-                sleep(lasts);
+                sleep(lasts / 2);
+                let filler = filler.unwrap_or_else(|| fill(&self.spool));
+                sleep(lasts / 2);
                 self.database.pass();
                 fs::remove_file(filler).expect("our own file");
             }
@@ -295,7 +328,7 @@ fn delay(switch: &Switch, longest: Duration, lasts: Duration) {
 }
 
 /// What a power loss leaves behind what was synced: bytes that nobody meant, at the end of the newest segment. False where
-/// there is none.
+/// there is none, or where it was finished: nothing was being written then.
 fn tear(spool: &Path, rng: &mut fastrand::Rng) -> bool {
     let newest = fs::read_dir(spool)
         .into_iter()
@@ -311,6 +344,10 @@ fn tear(spool: &Path, rng: &mut fastrand::Rng) -> bool {
     let Some(newest) = newest else {
         return false;
     };
+    let is_finished = fs::read(newest.path()).is_ok_and(|bytes| has_seal(&bytes));
+    if is_finished {
+        return false;
+    }
     let garbage: Vec<u8> = (0..rng.usize(1..5_000)).map(|_| rng.u8(..)).collect();
     OpenOptions::new()
         .append(true)
@@ -318,6 +355,15 @@ fn tear(spool: &Path, rng: &mut fastrand::Rng) -> bool {
         .and_then(|mut file| file.write_all(&garbage))
         .expect("a segment can be written to");
     true
+}
+
+/// Whether a segment ends with its seal; see the spool's own document.
+fn has_seal(segment: &[u8]) -> bool {
+    /// Marker, CRC, place, length and kind, and then version, counts and times.
+    const SEAL_BYTES: usize = 17 + 36;
+    segment.len().checked_sub(SEAL_BYTES).is_some_and(|at| {
+        segment[at..].starts_with(&[0xF5, 0x54, 0x50, 0xA7]) && segment[at + 16] == 255
+    })
 }
 
 /// Fills the file system that `folder` lies on; returns the file that does it.

@@ -154,7 +154,7 @@ fn run(args: &Args, seed: u64) -> Option<Report> {
     let proxies: Vec<u16> = (first + N_PORTS..first + 2 * N_PORTS).collect();
     let database_proxy = first + 2 * N_PORTS;
     let url = through(&database.url, database_proxy);
-    let (mut daemon, confs) = written(&url, &ports, &spool, args);
+    let (mut daemon, confs) = written(&url, &ports, &spool, args, seed);
     let begun_at = SystemTime::now();
     let begin_ms = begun_at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -239,16 +239,27 @@ fn through(url: &str, proxy: u16) -> String {
 }
 
 /// trackport with its conf file, which is returned with and without its last port.
-fn written(url: &str, ports: &[u16], spool: &Path, args: &Args) -> (Daemon, [String; 2]) {
+fn written(
+    url: &str,
+    ports: &[u16],
+    spool: &Path,
+    args: &Args,
+    seed: u64,
+) -> (Daemon, [String; 2]) {
     let mut setup = Setup::new(url);
     for port in ports {
         setup = setup.port(*port);
     }
-    let spool = format!(
-        "[spool]\ndirectory = \"{}\"\nmax_size = \"16 MiB\"",
+    // Full by its own rule before the disk is, or only when the disk says so.
+    let keep_free = if seed % 2 == 0 { "10 %" } else { "0 %" };
+    setup = setup.spool(&format!(
+        "directory = \"{}\"\nmax_size = \"20 MiB\"\nkeep_free = \"{keep_free}\"",
         spool.display()
-    );
-    setup = setup.more(&spool);
+    ));
+    if seed / 2 % 2 == 0 {
+        // The spool takes over sooner, and far more often.
+        setup = setup.timeout("ack_target", "200 ms");
+    }
     if args.minutes > 5.0 {
         setup = setup.env("RUST_LOG", "warn,trackport=info");
     }
@@ -297,12 +308,18 @@ fn wait_calm(stage: &Stage) {
     loop {
         let status = stage.daemon().try_status();
         match status {
-            Some(status) if status.troubles.is_empty() && status.queue_bytes == 0 => return,
+            Some(status)
+                if status.troubles.is_empty()
+                    && status.queue_bytes == 0
+                    && status.spool.packets == 0 =>
+            {
+                return;
+            }
             _ if begun.elapsed() < CALM => sleep(ms(200)),
             Some(status) => {
                 return stage.fail(format!(
-                    "{CALM:?} after everything was healed: {:?}, {} bytes in the queue",
-                    status.troubles, status.queue_bytes
+                    "{CALM:?} after everything was healed: {:?}, {} bytes in the queue, {} packets in the spool, which is {}",
+                    status.troubles, status.queue_bytes, status.spool.packets, status.spool.state
                 ));
             }
             None => return stage.fail(format!("no answer for {CALM:?} on the control socket")),

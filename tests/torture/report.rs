@@ -9,7 +9,7 @@ use crate::check::Findings;
 use crate::faults::Stage;
 use crate::fleet::Counts;
 use crate::schedule::Fault;
-use crate::watch::Life;
+use crate::watch::{Life, spooled};
 
 /// How far memory and descriptors of a soak may have grown, by their slope over the time after its first quarter.
 const MEMORY_GROWTH_MAX: f64 = 32.0 * MIB;
@@ -18,7 +18,7 @@ const DESCRIPTORS_GROWTH_MAX: f64 = 40.0;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Lines of trackport's log that count, and what they mean.
-const LOG_FACTS: [(&str, &str); 7] = [
+const LOG_FACTS: [(&str, &str); 12] = [
     ("thread died", "panics of a thread"),
     ("thread silent", "hangs of a thread"),
     ("database connected", "connections to the database"),
@@ -29,6 +29,11 @@ const LOG_FACTS: [(&str, &str); 7] = [
         "packet refused by the database",
         "packets refused by the database",
     ),
+    ("spool takes packets", "times that the spool took over"),
+    ("spool full", "times that the spool was full"),
+    ("spool failed", "times that the spool's disk failed"),
+    ("spool write was interrupted", "torn writes set aside"),
+    ("spool damaged", "damage in the spool beyond torn writes"),
 ];
 
 /// The whole run.
@@ -75,12 +80,14 @@ impl Report {
         self.complaints.push(text);
     }
 
-    /// Counts the facts of trackport's log. A thread that dies of anything but an injected fault is a mistake.
+    /// Counts the facts of trackport's log. A thread that dies of anything but an injected fault is a mistake, and so is a
+    /// spool with more damage than torn writes.
     pub fn take_log(&mut self, log: &str) {
-        let died = log
-            .lines()
-            .filter(|line| line.contains("thread died") && !line.contains("injected"));
-        self.complaints.extend(died.map(ToOwned::to_owned));
+        let mistakes = log.lines().filter(|line| {
+            line.contains("thread died") && !line.contains("injected")
+                || line.contains("spool damaged")
+        });
+        self.complaints.extend(mistakes.map(ToOwned::to_owned));
         self.facts = LOG_FACTS
             .iter()
             .map(|(fact, means)| (*means, log.matches(fact).count()))
@@ -164,6 +171,7 @@ impl Report {
         }
         self.print_lives();
         let acked = count(&counts.acked);
+        let (spooled, drained) = spooled(&self.lives);
         let findings = &self.findings;
         let verdict = &findings.verdict;
         println!("\nThe books");
@@ -173,6 +181,8 @@ impl Report {
             (count(&counts.logins), "logins"),
             (count(&counts.packets), "packets acked"),
             (acked, "records acked"),
+            (spooled, "records that went into the spool, at least"),
+            (drained, "records that came out of it, at least"),
             (findings.n_stored, "records in the table"),
             (verdict.n_unacked, "of them stored, and not acked yet"),
             (verdict.lost.len() as u64, "LOST"),

@@ -14,6 +14,8 @@ pub struct Life {
     pid: u32,
     /// Seconds since the start of the run, resident bytes, descriptors.
     samples: Vec<(f64, f64, f64)>,
+    /// Records that went into the spool and out of it, as it said last.
+    spooled: (u64, u64),
 }
 
 /// How memory and descriptors went in a life, after its first quarter.
@@ -28,6 +30,13 @@ pub struct Slope {
 
 /// Lives shorter than this say nothing about growth.
 const LONG: f64 = 20.0;
+
+/// Records that went into the spool and out of it, at least: what a life did in its last second nobody has seen.
+pub fn spooled(lives: &[Life]) -> (u64, u64) {
+    lives.iter().fold((0, 0), |sum, life| {
+        (sum.0 + life.spooled.0, sum.1 + life.spooled.1)
+    })
+}
 
 impl Life {
     /// The slope, if it lived long enough.
@@ -87,6 +96,7 @@ pub fn watch(stage: &Stage, begun: Instant, stop: &AtomicBool) -> Vec<Life> {
         }
         next = begun.elapsed() + secs(1);
         let pid = daemon.pid();
+        let status = daemon.try_status();
         drop(daemon);
         let Some(memory) = memory(pid) else { continue };
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
@@ -103,6 +113,10 @@ pub fn watch(stage: &Stage, begun: Instant, stop: &AtomicBool) -> Vec<Life> {
                 descriptors as f64,
             );
             life.samples.push(sample);
+            if let Some(status) = status {
+                let spool = status.spool;
+                life.spooled = (spool.total_records_in, spool.total_records_out);
+            }
         }
     }
     lives
