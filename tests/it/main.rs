@@ -39,6 +39,8 @@ mod outage;
 mod signals;
 // What systemd is told.
 mod systemd;
+// What the torture run relies on.
+mod torture;
 // Threads that die or hang.
 #[cfg(feature = "faults")]
 mod restart;

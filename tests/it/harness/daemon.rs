@@ -254,6 +254,16 @@ impl Daemon {
         self.n_starts += 1;
     }
 
+    /// Injects these faults at later starts.
+    #[cfg(feature = "faults")]
+    #[allow(dead_code, reason = "only the torture run begins without faults")]
+    pub fn inject_faults(&mut self, faults: &str) {
+        self.forget_faults();
+        self.setup
+            .env
+            .push(("FAILPOINTS".to_owned(), faults.to_owned()));
+    }
+
     /// Injects no faults any more at later starts.
     #[cfg(feature = "faults")]
     pub fn forget_faults(&mut self) {
