@@ -7,7 +7,8 @@ use std::process::Output;
 use std::sync::Arc;
 
 use serde_json::Value;
-use trackport::spool::{Entry, EntryContent, KeepFree, Position, Settings, Spool};
+use trackport::conf::KeepFree;
+use trackport::spool::{Entry, EntryContent, Position, Settings, Spool};
 
 use crate::harness::daemon::{Folder, run, text};
 use crate::harness::device::packet;
