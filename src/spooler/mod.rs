@@ -58,6 +58,8 @@ const ROOM_MIN: u64 = 64 << 10;
 /// Between two tries with a disk that refused, or a full one.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 const SECOND_MS: Millis = 1_000;
+/// Without anything to do for so long it says that it rests; devices send at intervals.
+const REST_AFTER_MS: Millis = 3_000;
 
 /// Serves until `life` says stop, and then until nothing is in its hands any more.
 ///
@@ -75,6 +77,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         appender: state.spool().map(|spool| spool.appender()),
         sightings: Sightings::default(),
         sampled_at: 0,
+        busy_at: 0,
         retry: Backoff::new(RETRY.0, RETRY.1),
         retry_at: 0,
         reminder: Reminder::default(),
@@ -110,6 +113,8 @@ struct Spooler<'a> {
     appender: Option<Appender>,
     sightings: Sightings,
     sampled_at: Millis,
+    /// When something was late, or went to disk, last.
+    busy_at: Millis,
     retry: Backoff,
     /// The disk is left alone until then.
     retry_at: Millis,
@@ -264,6 +269,7 @@ impl Spooler<'_> {
             self.life.beat();
             match self.store_group() {
                 Ok((packets, records)) => {
+                    self.busy_at = clock::now();
                     self.state.count_in(packets, records);
                     if self.state.set_taking(true) {
                         facts::say(
@@ -286,7 +292,11 @@ impl Spooler<'_> {
                 }
             }
         }
-        if none_is_late && self.around.queue.is_empty() && self.state.set_taking(false) {
+        let now = clock::now();
+        if !none_is_late || self.hand.n_left() > 0 {
+            self.busy_at = now;
+        }
+        if now >= self.busy_at + REST_AFTER_MS && self.state.set_taking(false) {
             let depth = self.state.depth();
             facts::say(
                 Fact::SpoolRests,
