@@ -23,6 +23,8 @@ mod spool;
 mod ingest;
 // The ways of a batch into the table.
 mod batches;
+// Durable first, then the ack, by the program's system calls.
+mod order;
 // Who may speak.
 mod login;
 // People work in the database beside the server.

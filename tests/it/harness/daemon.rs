@@ -68,6 +68,7 @@ pub struct Setup {
     timeouts: Vec<(&'static str, &'static str)>,
     more: String,
     env: Vec<(String, String)>,
+    under: Vec<String>,
 }
 
 impl Setup {
@@ -89,6 +90,7 @@ impl Setup {
             ],
             more: String::new(),
             env: Vec::new(),
+            under: Vec::new(),
         }
     }
 
@@ -143,6 +145,12 @@ impl Setup {
     pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Setup {
         let value = value.as_ref().to_str().expect("UTF-8").to_owned();
         self.env.push((key.to_owned(), value));
+        self
+    }
+
+    /// Started by another program, which gets these words and the command and makes its own process that command's.
+    pub fn under(mut self, words: Vec<String>) -> Setup {
+        self.under = words;
         self
     }
 
@@ -236,8 +244,10 @@ impl Daemon {
             .create(true)
             .open(self.folder.file("log"))
             .expect("a log file");
-        let mut command = Command::new(BINARY);
+        let mut words = self.setup.under.iter().map(String::as_str).chain([BINARY]);
+        let mut command = Command::new(words.next().expect("the program at least"));
         command
+            .args(words)
             .args(["run", "--conf"])
             .arg(self.conf())
             .env_remove("JOURNAL_STREAM")

@@ -6,6 +6,7 @@ pub mod device;
 pub mod load;
 pub mod postgres;
 pub mod rows;
+pub mod trace;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
