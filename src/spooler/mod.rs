@@ -138,21 +138,23 @@ impl Spooler<'_> {
 
     /// Waits a moment, or until something is there for it.
     fn wait(&self, late: &[usize]) {
+        let moment = LOOK_EVERY.min(self.life.patience());
+        if clock::now() < self.retry_at {
+            // Whatever is there, it cannot be taken yet.
+            std::thread::sleep(moment);
+            return;
+        }
+        let seats = || late.iter().map(|&index| &self.around.writers[index].0);
+        if self.hand.n_left() > 0 || seats().any(|seat| seat.hand.has_deliveries()) {
+            return;
+        }
         let mut select = Select::new();
         select.recv(&self.around.queue);
-        for &index in late {
-            select.recv(&self.around.writers[index].0.queue);
+        for seat in seats() {
+            select.recv(&seat.queue);
         }
-        let nothing_to_do = self.hand.n_left() == 0 || clock::now() < self.retry_at;
-        let in_hand = late
-            .iter()
-            .any(|&index| self.around.writers[index].0.hand.has_deliveries());
-        if nothing_to_do && !in_hand {
-            // A time-out is as good as a message: everything is looked at in either case.
-            let _ = select.ready_timeout(LOOK_EVERY.min(self.life.patience()));
-        } else if clock::now() < self.retry_at {
-            std::thread::sleep(LOOK_EVERY.min(self.life.patience()));
-        }
+        // A time-out is as good as a message: everything is looked at in either case.
+        let _ = select.ready_timeout(moment);
     }
 
     /// Opens the spool if it is not open; says whether it is.

@@ -13,7 +13,7 @@ use crate::harness::device::{ANSWER, Answer, Device, encode, packet, record};
 use crate::harness::load::{Load, Plan};
 use crate::harness::postgres::{self as pg, Cluster};
 use crate::harness::rows::{add, number, quarantine, records, set_state};
-use crate::harness::{eventually, free_port, imei, ms, secs};
+use crate::harness::{cpu_ms, eventually, free_port, imei, ms, secs};
 
 /// What an ack may take while the spool gives it: with room for a busy machine, and less than [`TARGET`].
 const PROMPT: Duration = ms(2500);
@@ -303,6 +303,11 @@ fn a_full_spool_stops_acks_and_drops_nothing() {
     let before = load.n_acked();
     sleep(secs(2));
     assert_eq!(load.n_acked(), before, "acked without a place for it");
+    // Who waits for room waits; nobody spins.
+    let cpu_before = cpu_ms(daemon.pid());
+    sleep(secs(2));
+    let cpu = cpu_ms(daemon.pid()) - cpu_before;
+    assert!(cpu < 600, "{cpu} ms of processor time in 2 s of waiting");
     let status = daemon.status();
     assert_eq!(status.spool.state, "full");
     assert!(status.spool.bytes <= 16 << 20, "{:?}", status.spool);
