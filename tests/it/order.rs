@@ -103,8 +103,9 @@ fn afterwards<'a>(calls: &'a [Call], kept: &Kept<'a>) -> Vec<&'a Call> {
         .collect()
 }
 
-/// Whether these bytes were safe in a file, name and all, when `moment` began.
-fn is_safe(calls: &[Call], packet: &[u8], moment: &Call) -> bool {
+/// Whether these bytes were safe in a file, name and all, when `moment` began, or when the trace was read.
+fn is_safe(calls: &[Call], packet: &[u8], moment: Option<&Call>) -> bool {
+    let is_done = |call: &Call| moment.is_none_or(|moment| call.is_done_before(moment));
     kept(calls, packet).iter().any(|kept| {
         let is_first = !calls.iter().any(|call| {
             call.name == "fdatasync"
@@ -113,16 +114,16 @@ fn is_safe(calls: &[Call], packet: &[u8], moment: &Call) -> bool {
                 && kept.opened.is_done_before(call)
                 && call.is_done_before(kept.written)
         });
-        let synced = afterwards(calls, kept).into_iter().find(|call| {
-            call.name == "fdatasync" && call.result == Some(0) && call.is_done_before(moment)
-        });
+        let synced = afterwards(calls, kept)
+            .into_iter()
+            .find(|call| call.name == "fdatasync" && call.result == Some(0) && is_done(call));
         let Some(synced) = synced else { return false };
         let folder_synced = calls.iter().any(|call| {
             call.name == "fsync"
                 && call.thread == synced.thread
                 && call.result == Some(0)
                 && synced.is_done_before(call)
-                && call.is_done_before(moment)
+                && is_done(call)
         });
         kept.written.is_ok() && (folder_synced || !is_first)
     })
@@ -191,7 +192,7 @@ fn with_the_database_away_an_ack_is_sent_after_the_sync_of_the_file_that_holds_t
     let calls = trace.calls();
     for second in (1..10).chain(20..26) {
         let ack = ack_of(&calls, &packet(second, 1));
-        assert!(is_safe(&calls, &packet(second, 1), &ack), "{second}");
+        assert!(is_safe(&calls, &packet(second, 1), Some(&ack)), "{second}");
     }
     cluster.start_server();
     daemon.wait_drained(secs(30));
@@ -202,30 +203,15 @@ fn with_the_database_away_an_ack_is_sent_after_the_sync_of_the_file_that_holds_t
     }
 }
 
-/// Sends packets until one was answered that came after a fault; returns how many packets there are in all.
-fn deliver_past_a_fault(device: &mut Device) -> u64 {
-    for second in 1..8 {
-        device.deliver(&packet(second, 1));
-    }
-    8
-}
-
-/// Each of these packets was acked when it was safe, and not before.
-#[track_caller]
-fn assert_safe_before_acked(calls: &[Call], seconds: std::ops::Range<u64>) {
-    for second in seconds {
-        let ack = ack_of(calls, &packet(second, 1));
-        assert!(is_safe(calls, &packet(second, 1), &ack), "{second}");
-    }
-}
-
 #[test]
 fn a_sync_that_fails_acks_nothing_and_its_file_is_not_written_or_synced_again() {
     let Some(trace) = Trace::begin() else { return };
     let cluster = Cluster::start();
     let inject = ["-e", "inject=fdatasync:error=EIO:when=3"].map(ToOwned::to_owned);
     let (daemon, mut device, url, _port) = in_an_outage(&trace, &inject, &cluster);
-    let n_sent = deliver_past_a_fault(&mut device);
+    for second in 1..8 {
+        device.deliver(&packet(second, 1));
+    }
     let calls = trace.calls();
     let failed = calls
         .iter()
@@ -255,10 +241,57 @@ fn a_sync_that_fails_acks_nothing_and_its_file_is_not_written_or_synced_again() 
     assert_ne!(&twice[1].opened.bytes, file, "a new segment");
     let ack = ack_of(&calls, &packet(3, 1));
     assert!(failed.is_done_before(&ack));
-    assert_safe_before_acked(&calls, 1..n_sent);
+    for second in 1..8 {
+        let ack = ack_of(&calls, &packet(second, 1));
+        assert!(is_safe(&calls, &packet(second, 1), Some(&ack)), "{second}");
+    }
     daemon.wait_log(secs(1), &["spool failed", "cannot sync"]);
     cluster.start_server();
     daemon.wait_drained(secs(30));
-    let rows = i64::try_from(n_sent).unwrap();
-    assert_eq!(records(&mut pg::connect(&url), imei(1)), rows);
+    assert_eq!(records(&mut pg::connect(&url), imei(1)), 8);
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_segment_acks_nothing_until_another_one_holds_the_packet()
+{
+    let Some(trace) = Trace::begin() else { return };
+    let cluster = Cluster::start();
+    let (database, client) = cluster.migrated();
+    drop(client);
+    let port = free_port();
+    let spool = trace.place("spool");
+    // Of these files only: the third write to one of them fails. What has a place there is seen by the time it is heard.
+    let mut only: Vec<String> = (1..5).map(|n| format!("{spool}/{n:016}.seg")).collect();
+    only.push(spool.clone());
+    let paths = only.into_iter().flat_map(|path| ["-P".to_owned(), path]);
+    let inject = ["-e", "inject=write:error=ENOSPC:when=3"].map(ToOwned::to_owned);
+    let more: Vec<String> = paths.chain(inject).collect();
+    let setup = Setup::new(&database.url)
+        .port(port)
+        .spool(&format!("directory = \"{spool}\"\nkeep_free = \"1 GiB\""));
+    let daemon = trace.of(setup, &more).start();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 1));
+    cluster.stop_server("fast");
+    for second in 1..8 {
+        device.deliver(&packet(second, 1));
+        assert!(
+            is_safe(&trace.calls(), &packet(second, 1), None),
+            "{second}"
+        );
+    }
+    let calls = trace.calls();
+    let written = kept(&calls, &packet(3, 1));
+    let results: Vec<bool> = written.iter().map(|kept| kept.written.is_ok()).collect();
+    assert_eq!(results, [false, true]);
+    assert_ne!(
+        written[0].opened.bytes, written[1].opened.bytes,
+        "a new segment"
+    );
+    let touched = afterwards(&calls, &written[0]);
+    assert!(touched.is_empty(), "{touched:?}");
+    daemon.wait_log(secs(1), &["spool failed", "cannot write", "No space left"]);
+    cluster.start_server();
+    daemon.wait_drained(secs(30));
+    assert_eq!(records(&mut database.connect(), imei(1)), 8);
 }
