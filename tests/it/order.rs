@@ -6,7 +6,7 @@ use crate::harness::device::{ANSWER, Device, TIME_MS, packet};
 use crate::harness::postgres::{self as pg, Cluster};
 use crate::harness::rows::records;
 use crate::harness::trace::{Call, Trace};
-use crate::harness::{free_port, imei, secs};
+use crate::harness::{eventually, free_port, imei, secs};
 
 /// When PostgreSQL's time begins, in microseconds since 1970.
 const PG_EPOCH_US: u64 = 946_684_800_000_000;
@@ -17,18 +17,34 @@ fn time_bytes(second: u64) -> [u8; 8] {
 }
 
 /// The call that brings the ack of this packet to its device: the first thing said on the connection on which the packet came.
-#[track_caller]
-fn ack_of(calls: &[Call], packet: &[u8]) -> Call {
+fn find_ack(calls: &[Call], packet: &[u8]) -> Option<Call> {
     let came = calls
         .iter()
-        .find(|call| call.reads() && call.contains(packet))
-        .expect("the packet was received");
+        .find(|call| call.reads() && call.contains(packet))?;
     let said = calls.iter().find(|call| {
         call.writes() && call.descriptor() == came.descriptor() && came.is_done_before(call)
     });
-    let said = said.expect("the device was answered").clone();
-    assert_eq!(said.bytes, [0, 0, 0, packet[9]], "what it was told");
-    said
+    said.cloned()
+}
+
+#[track_caller]
+fn ack_of(calls: &[Call], packet: &[u8]) -> Call {
+    let ack = find_ack(calls, packet).expect("the device was answered");
+    assert_eq!(ack.bytes, [0, 0, 0, packet[9]], "what it was told");
+    ack
+}
+
+/// The calls up to the acks of these packets, which their devices have heard: the calls that bring them may still have to end.
+#[track_caller]
+fn calls_up_to_acks(trace: &Trace, packets: &[Vec<u8>]) -> Vec<Call> {
+    let mut calls = Vec::new();
+    eventually(secs(10), "the acks are in the trace", || {
+        calls = trace.calls();
+        packets
+            .iter()
+            .all(|packet| find_ack(&calls, packet).is_some())
+    });
+    calls
 }
 
 /// What the server answered on the connection over which these bytes went to it: each message's kind and content.
@@ -156,7 +172,7 @@ fn an_ack_is_sent_after_the_server_has_said_that_the_packet_is_committed() {
     // A few rows are one statement, many a COPY in a transaction; the repetition goes through staging.
     for (second, n, command) in [(10, 2, "INSERT"), (100, 60, "COMMIT"), (300, 1, "INSERT")] {
         device.deliver(&packet(second, n));
-        let calls = trace.calls();
+        let calls = calls_up_to_acks(&trace, &[packet(second, n)]);
         let ack = ack_of(&calls, &packet(second, n));
         let messages = answered(&calls, &time_bytes(second), &ack);
         assert!(is_committed(&messages, command), "{second}: {messages:?}");
@@ -166,7 +182,7 @@ fn an_ack_is_sent_after_the_server_has_said_that_the_packet_is_committed() {
         device = Device::login(port, imei(1));
         device.deliver(&again);
     }
-    let calls = trace.calls();
+    let calls = calls_up_to_acks(&trace, std::slice::from_ref(&again));
     let ack = ack_of(&calls, &again);
     let messages = answered(&calls, &time_bytes(500), &ack);
     assert!(is_committed(&messages, "COMMIT"), "{messages:?}");
@@ -189,10 +205,14 @@ fn with_the_database_away_an_ack_is_sent_after_the_sync_of_the_file_that_holds_t
     for device in &mut fleet {
         assert_eq!(device.ack(ANSWER), Some(1));
     }
-    let calls = trace.calls();
-    for second in (1..10).chain(20..26) {
-        let ack = ack_of(&calls, &packet(second, 1));
-        assert!(is_safe(&calls, &packet(second, 1), Some(&ack)), "{second}");
+    let packets: Vec<Vec<u8>> = (1..10)
+        .chain(20..26)
+        .map(|second| packet(second, 1))
+        .collect();
+    let calls = calls_up_to_acks(&trace, &packets);
+    for packet in &packets {
+        let ack = ack_of(&calls, packet);
+        assert!(is_safe(&calls, packet, Some(&ack)), "{packet:x?}");
     }
     cluster.start_server();
     daemon.wait_drained(secs(30));
@@ -212,7 +232,8 @@ fn a_sync_that_fails_acks_nothing_and_its_file_is_not_written_or_synced_again() 
     for second in 1..8 {
         device.deliver(&packet(second, 1));
     }
-    let calls = trace.calls();
+    let packets: Vec<Vec<u8>> = (1..8).map(|second| packet(second, 1)).collect();
+    let calls = calls_up_to_acks(&trace, &packets);
     let failed = calls
         .iter()
         .find(|call| call.name == "fdatasync" && !call.is_ok())
@@ -241,9 +262,9 @@ fn a_sync_that_fails_acks_nothing_and_its_file_is_not_written_or_synced_again() 
     assert_ne!(&twice[1].opened.bytes, file, "a new segment");
     let ack = ack_of(&calls, &packet(3, 1));
     assert!(failed.is_done_before(&ack));
-    for second in 1..8 {
-        let ack = ack_of(&calls, &packet(second, 1));
-        assert!(is_safe(&calls, &packet(second, 1), Some(&ack)), "{second}");
+    for packet in &packets {
+        let ack = ack_of(&calls, packet);
+        assert!(is_safe(&calls, packet, Some(&ack)), "{packet:x?}");
     }
     daemon.wait_log(secs(1), &["spool failed", "cannot sync"]);
     cluster.start_server();

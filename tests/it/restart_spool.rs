@@ -69,21 +69,19 @@ fn a_writer_that_panics_while_the_database_is_away_loses_nothing() {
     let (database, client) = cluster.migrated();
     drop(client);
     let port = free_port();
-    let mut daemon = quick(&database, port).start();
-    // Known devices: packets of others go past the writers.
-    let known: Vec<Device> = (1..=20).map(|n| Device::login(port, imei(n))).collect();
-    let last = imei(20).to_string();
-    eventually(secs(30), "the list is copied", || {
-        let copy = std::fs::read_to_string(daemon.folder().file("spool/devices.csv"));
-        copy.is_ok_and(|text| text.contains(&last))
-    });
-    drop(known);
-    daemon.stop();
-    // The first batch after the start is one that the database does not take.
-    daemon.inject_faults("writer-batch=1*panic->off");
+    let daemon = quick(&database, port)
+        .faults("writer-batch=5*off->1*panic->off")
+        .start();
+    // Devices that the database knows: packets of others go past the writers.
+    for number in 1..=20 {
+        Device::login(port, imei(number));
+    }
+    // Five batches; the sixth is the first that the database does not take.
+    let mut device = Device::login(port, imei(90));
+    for second in 0..5 {
+        device.deliver(&packet(second, 1));
+    }
     cluster.stop_server("fast");
-    daemon.launch();
-    daemon.wait_serving();
     let load = fleet(port);
     load.wait_acks(100, secs(30));
     cluster.start_server();
