@@ -2,9 +2,11 @@
 //!
 //! It begins when the database stores what writers bring, knows the devices by the list in memory and registers those that the
 //! list lacks: what was acked is stored, whatever became of its device since. What is stored is released, and whole segments are
-//! removed by that. A kill costs nothing but a repetition: rows that are there are passed over.
+//! removed by that. A kill costs nothing but a repetition: rows that are there are passed over. A packet that stops this thread
+//! again and again goes to quarantine (`progress.rs`).
 
 mod pace;
+mod progress;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,12 +22,14 @@ use crate::intake::{Content, Received};
 use crate::life::Life;
 use crate::mailbox::Outcome;
 use crate::notes::Notes;
-use crate::spool::{Chunk, Entry, EntryContent, Position, Spool};
+use crate::spool::{Chunk, Entry, EntryContent, Spool};
 use crate::spooler::{SpoolState, tell_damage};
 use crate::store::device::DeviceState;
 use crate::store::directory::{KnownDevice, register};
 
 use pace::Pace;
+use progress::AtWork;
+pub use progress::Progress;
 
 /// What the drain thread needs.
 #[derive(Clone)]
@@ -34,6 +38,8 @@ pub struct Surroundings {
     pub hub: Arc<Hub>,
     /// How it stands with the database, shared by its generations.
     pub state: Arc<LineState>,
+    /// How far it is, shared by its generations.
+    pub progress: Arc<Progress>,
     /// The keeper's queue.
     pub notes: Notes,
     /// `[database]`
@@ -67,7 +73,6 @@ pub fn run(life: &Life, around: &Surroundings) {
             &around.application,
             &around.notes,
         ),
-        position: None,
         pace: Pace::new(around.database.batch_records),
         adopt_at: 0,
         n_drained: 0,
@@ -98,8 +103,6 @@ struct Drain<'a> {
     around: &'a Surroundings,
     spool_state: &'a SpoolState,
     storer: Storer<'a>,
-    /// Everything before it is in the database.
-    position: Option<Position>,
     pace: Pace,
     adopt_at: Millis,
     /// Records brought since the spool was empty last.
@@ -141,7 +144,14 @@ impl Drain<'_> {
     fn step(&mut self, spool: &Spool) -> Result<Duration, GivenUp> {
         let begun = Instant::now();
         let n_live = self.n_live_batches();
-        let chunk = match spool.read(self.position, self.pace.n_records(), CHUNK_BYTES_MAX) {
+        let progress = &*self.around.progress;
+        // One entry is read however little is asked for.
+        let (n_records, n_bytes) = if progress.is_careful() {
+            (1, 1)
+        } else {
+            (self.pace.n_records(), CHUNK_BYTES_MAX)
+        };
+        let chunk = match spool.read(progress.drained(), n_records, n_bytes) {
             Ok(chunk) => chunk,
             Err(error) => {
                 facts::say(Fact::SpoolFailed, format_args!("error={error}"));
@@ -157,14 +167,23 @@ impl Drain<'_> {
         let n_packets = entries.len() as u64;
         let n_records: u64 = entries.iter().map(|entry| entry.as_ref().records()).sum();
         if !entries.is_empty() {
-            let mut lot = Spooled(self.received(entries)?);
-            self.storer.store(&mut lot)?;
+            let _at_work = AtWork {
+                progress,
+                life: self.life,
+                n_entries: entries.len(),
+                end: next,
+            };
+            let mut received = self.received(entries)?;
+            if progress.is_guilty(next) {
+                received.iter_mut().for_each(accuse);
+            }
+            self.storer.store(&mut Spooled(received))?;
             fail::fail_point!("drain-stored");
         }
         self.life.beat();
         // Also after a chunk without entries: what lay there may have been damaged through and through.
         match spool.release(next) {
-            Ok(_) => self.position = Some(next),
+            Ok(_) => progress.set_drained(next),
             Err(error) => {
                 facts::say(Fact::SpoolFailed, format_args!("error={error}"));
                 return Ok(DISK_REST);
@@ -242,6 +261,16 @@ impl Drain<'_> {
         );
         Ok(self.around.hub.fleet.put(&known))
     }
+}
+
+/// What stops the thread whenever it is to be stored is kept as it is: behind it others wait.
+fn accuse(packet: &mut Received) {
+    packet.content = Content::Broken {
+        code: "stopped_a_thread".into(),
+        reason: "the drain's thread died each time it was to be stored; the log says why"
+            .to_owned(),
+        declared: Some(packet.n_records),
+    };
 }
 
 /// Packets from the spool. Their devices have their acks.

@@ -223,6 +223,16 @@ impl Index {
         Some((*number, segment))
     }
 
+    /// The segments behind this one, if nothing can be added to it any more.
+    pub(super) fn behind(&self, number: u64) -> Vec<u64> {
+        match self.segments.get(&number) {
+            Some(segment) if segment.state == State::Closed => {
+                self.segments.range(number + 1..).map(|(n, _)| *n).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Remembers that the segment is damaged there; whether that is news.
     pub(super) fn damaged(&mut self, number: u64, offset: u64) -> bool {
         let Some(segment) = self.segments.get_mut(&number) else {

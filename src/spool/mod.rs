@@ -103,6 +103,13 @@ pub struct Position {
     offset: u64,
 }
 
+#[cfg(test)]
+impl Position {
+    pub(crate) fn new(segment: u64, offset: u64) -> Position {
+        Position { segment, offset }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}+{}", segment_name(self.segment), self.offset)
@@ -263,6 +270,8 @@ pub struct Spool {
     space: Mutex<Option<(Millis, u64)>>,
     /// The segment that was read last, open.
     reading: Mutex<Option<(u64, Arc<dyn DiskFile>)>>,
+    /// The segment of which the disk gave nothing the last time, and how often in a row.
+    refused: Mutex<(u64, u32)>,
     _lock: Box<dyn Any + Send + Sync>,
 }
 

@@ -252,6 +252,7 @@ impl Spool {
             index: Mutex::new(index),
             space: Mutex::new(None),
             reading: Mutex::new(None),
+            refused: Mutex::default(),
             _lock: lock,
         };
         // What cannot be adopted now is tried again later.

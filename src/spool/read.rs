@@ -17,6 +17,8 @@ use super::{Damage, DamageKind, Entry, Position, Spool, SpoolError, segment_name
 const PIECE_BYTES_MIN: u64 = 64 << 10;
 /// Bytes that a disk fails to read together: a page.
 const PAGE_BYTES: usize = 4096;
+/// How often a segment is tried of which the disk gives nothing, while others wait behind it.
+const TRIES: u32 = 3;
 
 /// What was read in one go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +53,8 @@ impl Spool {
     /// packets, but one entry at least. A chunk ends with its segment.
     ///
     /// # Errors
-    /// What the disk says, when it gives nothing at all. The same place may be read again.
+    /// What the disk says, when it gives nothing of a segment. The same place may be read again; a segment that gives nothing
+    /// again and again is left behind, for this process, when one behind it can be read.
     pub fn read(
         &self,
         from: Option<Position>,
@@ -70,12 +73,12 @@ impl Spool {
         while chunk.entries.is_empty()
             && let Some(Place { at, end }) = self.place_from(&mut chunk.next)
         {
-            let Some(file) = self.file(at.segment, &mut chunk.damaged)? else {
+            let n_wanted = piece_bytes.min(end - at.offset);
+            let read = self.piece(at, n_wanted, &mut chunk.damaged);
+            let Some(piece) = read.or_else(|error| self.refused(at.segment, error, &mut chunk))?
+            else {
                 continue;
             };
-            let n_wanted = piece_bytes.min(end - at.offset);
-            let piece = read_around(&*file, at.offset, n_wanted)
-                .map_err(|source| self.error("read", &segment_name(at.segment), source))?;
             // The file has become shorter than it was.
             let is_cut_off = (piece.len() as u64) < n_wanted;
             let is_last = is_cut_off || at.offset + n_wanted == end;
@@ -124,6 +127,63 @@ impl Spool {
             next.segment = number + 1;
             next.offset = HEADER_BYTES as u64;
         }
+    }
+
+    /// Bytes of a segment. `None`: somebody took the file away.
+    fn piece(
+        &self,
+        at: Position,
+        n_bytes: u64,
+        damaged: &mut Vec<Damage>,
+    ) -> Result<Option<Vec<u8>>, SpoolError> {
+        let Some(file) = self.file(at.segment, damaged)? else {
+            return Ok(None);
+        };
+        let piece = read_around(&*file, at.offset, n_bytes)
+            .map_err(|source| self.error("read", &segment_name(at.segment), source))?;
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = (0, 0);
+        Ok(Some(piece))
+    }
+
+    /// The disk gave nothing of a segment. Leaves it behind when that was not the first time and the disk gives others: what waits
+    /// behind it is not to wait for a person. Its file stays as it is for the next start.
+    fn refused(
+        &self,
+        number: u64,
+        error: SpoolError,
+        chunk: &mut Chunk,
+    ) -> Result<Option<Vec<u8>>, SpoolError> {
+        let n_tries = {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let (of, n) = *refused;
+            *refused = (number, if of == number { n + 1 } else { 1 });
+            refused.1
+        };
+        let behind = self.index().behind(number);
+        if n_tries < TRIES || !behind.into_iter().any(|number| self.is_readable(number)) {
+            return Err(error);
+        }
+        let Some(segment) = self.index().remove(number) else {
+            return Ok(None);
+        };
+        self.index().set_aside(segment.bytes);
+        let name = segment_name(number);
+        let reason = match error {
+            SpoolError::Disk { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
+        chunk.damaged.push(Damage {
+            file: name.clone(),
+            kind: DamageKind::Unreadable { reason },
+            kept_as: name,
+        });
+        Ok(None)
+    }
+
+    /// Whether the disk gives the first bytes of a segment.
+    fn is_readable(&self, number: u64) -> bool {
+        let file = self.disk.open(&segment_name(number));
+        file.is_ok_and(|file| matches!(file.read_at(&mut [0; HEADER_BYTES], 0), Ok(HEADER_BYTES)))
     }
 
     /// The open file of a segment. `None`: somebody took it away.
@@ -275,8 +335,13 @@ fn read_around(file: &dyn DiskFile, offset: u64, n_bytes: u64) -> io::Result<Vec
         }
         Err(error) => error,
     };
-    // A disk that does not give the first bytes either is away as a whole; nothing is given up for that.
-    if file.read_at(&mut [0; HEADER_BYTES], 0).is_err() {
+    // A disk that gives neither the first byte nor one in the middle nor the last is away as a whole; no page is given up for that.
+    let spots = [
+        0,
+        offset + n_bytes / 2,
+        (offset + n_bytes).saturating_sub(1),
+    ];
+    if spots.iter().all(|at| file.read_at(&mut [0], *at).is_err()) {
         return Err(error);
     }
     let mut at = offset;

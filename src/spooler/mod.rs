@@ -15,6 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Select, Sender};
 
 use crate::backoff::Backoff;
+use crate::batch::Link;
 use crate::clock::{self, Millis};
 use crate::conf::{self, Timeouts};
 use crate::facts::{self, Fact, Reminder};
@@ -298,7 +299,10 @@ impl Spooler<'_> {
         if !none_is_late || self.hand.n_left() > 0 {
             self.busy_at = now;
         }
-        if now >= self.busy_at + REST_AFTER_MS && self.state.set_taking(false) {
+        if now >= self.busy_at + REST_AFTER_MS
+            && self.database_is_there()
+            && self.state.set_taking(false)
+        {
             let depth = self.state.depth();
             facts::say(
                 Fact::SpoolRests,
@@ -308,6 +312,14 @@ impl Spooler<'_> {
                 ),
             );
         }
+    }
+
+    /// Whether it is, as far as the writers know. Where only packets come that never wait for a writer, nobody is late.
+    fn database_is_there(&self) -> bool {
+        let writers = self.around.writers.iter();
+        writers
+            .map(|(seat, _)| seat.state.link())
+            .any(|link| link == Link::Up)
     }
 
     /// Makes the front of what is in hand durable by one sync. Returns its packets and records.

@@ -29,6 +29,7 @@ use crate::batch::LineState;
 use crate::clock::{self, Millis};
 use crate::conf::{Conf, PortConf};
 use crate::directory;
+use crate::drain;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
 use crate::intake::{DirectoryMessage, WriterMessage};
@@ -94,6 +95,7 @@ struct Supervisor {
     port_around: port::Surroundings,
     spool_queue: Receiver<WriterMessage>,
     drain_line: Arc<LineState>,
+    drain_progress: Arc<drain::Progress>,
     directory_queue: Receiver<DirectoryMessage>,
     notes_queue: Receiver<Note>,
     application: String,
@@ -168,6 +170,7 @@ impl Supervisor {
             port_around,
             spool_queue,
             drain_line,
+            drain_progress: Arc::default(),
             directory_queue,
             notes_queue,
             judge_from: 0,

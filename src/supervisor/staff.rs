@@ -77,6 +77,7 @@ impl Supervisor {
                 let around = drain::Surroundings {
                     hub: Arc::clone(&self.hub),
                     state: Arc::clone(&self.drain_line),
+                    progress: Arc::clone(&self.drain_progress),
                     notes: self.notes.clone(),
                     database: self.conf.database.clone(),
                     timeouts: self.conf.timeouts.clone(),

@@ -8,7 +8,7 @@ use trackport::protocol::teltonika::encode::RecordSpec;
 use crate::harness::daemon::{Setup, started};
 use crate::harness::device::{ANSWER, Device, encode, packet, record};
 use crate::harness::rows::{REFUSE_AT_COMMIT, quarantine, records};
-use crate::harness::{free_port, imei, postgres as pg};
+use crate::harness::{free_port, imei, postgres as pg, secs};
 
 /// More rows than one statement takes.
 const MANY: u64 = 60;
@@ -97,6 +97,56 @@ fn many_rows_that_fail_only_at_the_commit_are_not_taken_for_stored() {
     let entries = quarantine(&mut client, imei(1));
     assert_eq!(entries.len(), 1, "acked, and neither stored nor kept");
     assert_eq!((&entries[0].bytes, entries[0].acked), (&ghost, true));
+}
+
+#[test]
+fn a_batch_that_the_spool_took_over_and_the_database_refuses_then_is_stored_but_for_the_guilty_packet()
+ {
+    let (database, mut client) = pg::shared().migrated();
+    let port = free_port();
+    let daemon = Setup::new(&database.url)
+        .port(port)
+        .timeout("ack_target", "300 ms")
+        .start();
+    client
+        .batch_execute(
+            "ALTER TABLE trackport.record ADD CONSTRAINT no_ghosts CHECK (speed_kmh <> 666)",
+        )
+        .unwrap();
+    let mut devices: Vec<Device> = (1..6).map(|n| Device::login(port, imei(n))).collect();
+    for device in &mut devices {
+        device.deliver(&packet(0, 1));
+    }
+    let ghost = encode(
+        Codec::Codec8,
+        &[RecordSpec {
+            speed_kmh: 666,
+            ..record(1)
+        }],
+    );
+    let mut transaction = client.transaction().unwrap();
+    transaction
+        .batch_execute("LOCK TABLE trackport.record IN EXCLUSIVE MODE")
+        .unwrap();
+    // The first is the batch that waits for the lock; behind it the spool has the queue.
+    let (bad, good) = devices.split_first_mut().unwrap();
+    bad.deliver(&ghost);
+    for device in good.iter_mut() {
+        device.deliver(&packet(1, MANY));
+    }
+    transaction.commit().unwrap();
+    daemon.wait_drained(secs(30));
+    for number in 2..6 {
+        assert_eq!(records(&mut client, imei(number)), 1 + MANY_ROWS);
+        assert!(quarantine(&mut client, imei(number)).is_empty());
+    }
+    assert_eq!(records(&mut client, imei(1)), 1);
+    let entries = quarantine(&mut client, imei(1));
+    assert_eq!(entries.len(), 1);
+    assert_eq!((&entries[0].bytes, entries[0].acked), (&ghost, true));
+    // And the writer has its queue back.
+    devices[1].deliver(&packet(500, MANY));
+    assert_eq!(records(&mut client, imei(2)), 1 + 2 * MANY_ROWS);
 }
 
 #[test]

@@ -46,6 +46,9 @@ mod torture;
 // Threads that die or hang.
 #[cfg(feature = "faults")]
 mod restart;
+// The spool's threads that die or hang.
+#[cfg(feature = "faults")]
+mod restart_spool;
 // Clocks that are wrong, of devices and of the server.
 mod clocks;
 // Partitions under a running server: made, filled, changed in width, dropped.

@@ -6,7 +6,7 @@ use crate::harness::device::{ANSWER, Device, TIME_MS, packet};
 use crate::harness::postgres::{self as pg, Cluster};
 use crate::harness::rows::records;
 use crate::harness::trace::{Call, Trace};
-use crate::harness::{free_port, imei, secs};
+use crate::harness::{eventually, free_port, imei, secs};
 
 /// When PostgreSQL's time begins, in microseconds since 1970.
 const PG_EPOCH_US: u64 = 946_684_800_000_000;
@@ -17,18 +17,34 @@ fn time_bytes(second: u64) -> [u8; 8] {
 }
 
 /// The call that brings the ack of this packet to its device: the first thing said on the connection on which the packet came.
-#[track_caller]
-fn ack_of(calls: &[Call], packet: &[u8]) -> Call {
+fn find_ack(calls: &[Call], packet: &[u8]) -> Option<Call> {
     let came = calls
         .iter()
-        .find(|call| call.reads() && call.contains(packet))
-        .expect("the packet was received");
+        .find(|call| call.reads() && call.contains(packet))?;
     let said = calls.iter().find(|call| {
         call.writes() && call.descriptor() == came.descriptor() && came.is_done_before(call)
     });
-    let said = said.expect("the device was answered").clone();
-    assert_eq!(said.bytes, [0, 0, 0, packet[9]], "what it was told");
-    said
+    said.cloned()
+}
+
+#[track_caller]
+fn ack_of(calls: &[Call], packet: &[u8]) -> Call {
+    let ack = find_ack(calls, packet).expect("the device was answered");
+    assert_eq!(ack.bytes, [0, 0, 0, packet[9]], "what it was told");
+    ack
+}
+
+/// The calls up to the acks of these packets, which their devices have heard: the calls that bring them may still have to end.
+#[track_caller]
+fn calls_up_to_acks(trace: &Trace, packets: &[Vec<u8>]) -> Vec<Call> {
+    let mut calls = Vec::new();
+    eventually(secs(10), "the acks are in the trace", || {
+        calls = trace.calls();
+        packets
+            .iter()
+            .all(|packet| find_ack(&calls, packet).is_some())
+    });
+    calls
 }
 
 /// What the server answered on the connection over which these bytes went to it: each message's kind and content.
@@ -103,8 +119,9 @@ fn afterwards<'a>(calls: &'a [Call], kept: &Kept<'a>) -> Vec<&'a Call> {
         .collect()
 }
 
-/// Whether these bytes were safe in a file, name and all, when `moment` began.
-fn is_safe(calls: &[Call], packet: &[u8], moment: &Call) -> bool {
+/// Whether these bytes were safe in a file, name and all, when `moment` began, or when the trace was read.
+fn is_safe(calls: &[Call], packet: &[u8], moment: Option<&Call>) -> bool {
+    let is_done = |call: &Call| moment.is_none_or(|moment| call.is_done_before(moment));
     kept(calls, packet).iter().any(|kept| {
         let is_first = !calls.iter().any(|call| {
             call.name == "fdatasync"
@@ -113,16 +130,16 @@ fn is_safe(calls: &[Call], packet: &[u8], moment: &Call) -> bool {
                 && kept.opened.is_done_before(call)
                 && call.is_done_before(kept.written)
         });
-        let synced = afterwards(calls, kept).into_iter().find(|call| {
-            call.name == "fdatasync" && call.result == Some(0) && call.is_done_before(moment)
-        });
+        let synced = afterwards(calls, kept)
+            .into_iter()
+            .find(|call| call.name == "fdatasync" && call.result == Some(0) && is_done(call));
         let Some(synced) = synced else { return false };
         let folder_synced = calls.iter().any(|call| {
             call.name == "fsync"
                 && call.thread == synced.thread
                 && call.result == Some(0)
                 && synced.is_done_before(call)
-                && call.is_done_before(moment)
+                && is_done(call)
         });
         kept.written.is_ok() && (folder_synced || !is_first)
     })
@@ -155,7 +172,7 @@ fn an_ack_is_sent_after_the_server_has_said_that_the_packet_is_committed() {
     // A few rows are one statement, many a COPY in a transaction; the repetition goes through staging.
     for (second, n, command) in [(10, 2, "INSERT"), (100, 60, "COMMIT"), (300, 1, "INSERT")] {
         device.deliver(&packet(second, n));
-        let calls = trace.calls();
+        let calls = calls_up_to_acks(&trace, &[packet(second, n)]);
         let ack = ack_of(&calls, &packet(second, n));
         let messages = answered(&calls, &time_bytes(second), &ack);
         assert!(is_committed(&messages, command), "{second}: {messages:?}");
@@ -165,7 +182,7 @@ fn an_ack_is_sent_after_the_server_has_said_that_the_packet_is_committed() {
         device = Device::login(port, imei(1));
         device.deliver(&again);
     }
-    let calls = trace.calls();
+    let calls = calls_up_to_acks(&trace, std::slice::from_ref(&again));
     let ack = ack_of(&calls, &again);
     let messages = answered(&calls, &time_bytes(500), &ack);
     assert!(is_committed(&messages, "COMMIT"), "{messages:?}");
@@ -188,10 +205,14 @@ fn with_the_database_away_an_ack_is_sent_after_the_sync_of_the_file_that_holds_t
     for device in &mut fleet {
         assert_eq!(device.ack(ANSWER), Some(1));
     }
-    let calls = trace.calls();
-    for second in (1..10).chain(20..26) {
-        let ack = ack_of(&calls, &packet(second, 1));
-        assert!(is_safe(&calls, &packet(second, 1), &ack), "{second}");
+    let packets: Vec<Vec<u8>> = (1..10)
+        .chain(20..26)
+        .map(|second| packet(second, 1))
+        .collect();
+    let calls = calls_up_to_acks(&trace, &packets);
+    for packet in &packets {
+        let ack = ack_of(&calls, packet);
+        assert!(is_safe(&calls, packet, Some(&ack)), "{packet:x?}");
     }
     cluster.start_server();
     daemon.wait_drained(secs(30));
@@ -202,31 +223,17 @@ fn with_the_database_away_an_ack_is_sent_after_the_sync_of_the_file_that_holds_t
     }
 }
 
-/// Sends packets until one was answered that came after a fault; returns how many packets there are in all.
-fn deliver_past_a_fault(device: &mut Device) -> u64 {
-    for second in 1..8 {
-        device.deliver(&packet(second, 1));
-    }
-    8
-}
-
-/// Each of these packets was acked when it was safe, and not before.
-#[track_caller]
-fn assert_safe_before_acked(calls: &[Call], seconds: std::ops::Range<u64>) {
-    for second in seconds {
-        let ack = ack_of(calls, &packet(second, 1));
-        assert!(is_safe(calls, &packet(second, 1), &ack), "{second}");
-    }
-}
-
 #[test]
 fn a_sync_that_fails_acks_nothing_and_its_file_is_not_written_or_synced_again() {
     let Some(trace) = Trace::begin() else { return };
     let cluster = Cluster::start();
     let inject = ["-e", "inject=fdatasync:error=EIO:when=3"].map(ToOwned::to_owned);
     let (daemon, mut device, url, _port) = in_an_outage(&trace, &inject, &cluster);
-    let n_sent = deliver_past_a_fault(&mut device);
-    let calls = trace.calls();
+    for second in 1..8 {
+        device.deliver(&packet(second, 1));
+    }
+    let packets: Vec<Vec<u8>> = (1..8).map(|second| packet(second, 1)).collect();
+    let calls = calls_up_to_acks(&trace, &packets);
     let failed = calls
         .iter()
         .find(|call| call.name == "fdatasync" && !call.is_ok())
@@ -255,10 +262,57 @@ fn a_sync_that_fails_acks_nothing_and_its_file_is_not_written_or_synced_again() 
     assert_ne!(&twice[1].opened.bytes, file, "a new segment");
     let ack = ack_of(&calls, &packet(3, 1));
     assert!(failed.is_done_before(&ack));
-    assert_safe_before_acked(&calls, 1..n_sent);
+    for packet in &packets {
+        let ack = ack_of(&calls, packet);
+        assert!(is_safe(&calls, packet, Some(&ack)), "{packet:x?}");
+    }
     daemon.wait_log(secs(1), &["spool failed", "cannot sync"]);
     cluster.start_server();
     daemon.wait_drained(secs(30));
-    let rows = i64::try_from(n_sent).unwrap();
-    assert_eq!(records(&mut pg::connect(&url), imei(1)), rows);
+    assert_eq!(records(&mut pg::connect(&url), imei(1)), 8);
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_segment_acks_nothing_until_another_one_holds_the_packet()
+{
+    let Some(trace) = Trace::begin() else { return };
+    let cluster = Cluster::start();
+    let (database, client) = cluster.migrated();
+    drop(client);
+    let port = free_port();
+    let spool = trace.place("spool");
+    // Of these files only: the third write to one of them fails. What has a place there is seen by the time it is heard.
+    let mut only: Vec<String> = (1..5).map(|n| format!("{spool}/{n:016}.seg")).collect();
+    only.push(spool.clone());
+    let paths = only.into_iter().flat_map(|path| ["-P".to_owned(), path]);
+    let inject = ["-e", "inject=write:error=ENOSPC:when=3"].map(ToOwned::to_owned);
+    let more: Vec<String> = paths.chain(inject).collect();
+    let setup = Setup::new(&database.url)
+        .port(port)
+        .spool(&format!("directory = \"{spool}\"\nkeep_free = \"1 GiB\""));
+    let daemon = trace.of(setup, &more).start();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 1));
+    cluster.stop_server("fast");
+    for second in 1..8 {
+        device.deliver(&packet(second, 1));
+        assert!(
+            is_safe(&trace.calls(), &packet(second, 1), None),
+            "{second}"
+        );
+    }
+    let calls = trace.calls();
+    let written = kept(&calls, &packet(3, 1));
+    let results: Vec<bool> = written.iter().map(|kept| kept.written.is_ok()).collect();
+    assert_eq!(results, [false, true]);
+    assert_ne!(
+        written[0].opened.bytes, written[1].opened.bytes,
+        "a new segment"
+    );
+    let touched = afterwards(&calls, &written[0]);
+    assert!(touched.is_empty(), "{touched:?}");
+    daemon.wait_log(secs(1), &["spool failed", "cannot write", "No space left"]);
+    cluster.start_server();
+    daemon.wait_drained(secs(30));
+    assert_eq!(records(&mut database.connect(), imei(1)), 8);
 }

@@ -190,6 +190,78 @@ fn a_bad_page_costs_what_lies_in_it() {
     assert_eq!(drain(&spool).0, all);
 }
 
+/// Three segments of three entries.
+fn three_segments(disk: &SimulatedDisk) -> Arc<Spool> {
+    let (spool, _) = opened(disk, settings(1 << 30, 100));
+    let mut appender = spool.appender();
+    for n in 0..3 {
+        append(&mut appender, &entries(n * 3..n * 3 + 3)).unwrap();
+    }
+    spool
+}
+
+#[test]
+fn a_segment_of_which_the_disk_gives_nothing_holds_up_nobody_and_is_kept_for_the_next_start() {
+    let disk = SimulatedDisk::new(1);
+    let spool = three_segments(&disk);
+    disk.world().bad_pages = vec![(NAME.to_owned(), 0..1 << 20)];
+    let bytes = spool.depth().bytes + spool.depth().set_aside_bytes;
+    // The disk may have been away for a moment only.
+    assert!(spool.read(None, 1000, 100_000).is_err());
+    assert!(spool.read(None, 1000, 100_000).is_err());
+    let (read, end, damaged) = drain(&spool);
+    assert_eq!(read, entries(3..9));
+    assert_eq!(damaged.len(), 1);
+    let told = damaged[0].to_string();
+    assert!(
+        told.contains("bad sector") && told.contains("next start"),
+        "{told}"
+    );
+    assert_eq!(spool.depth().set_aside_files, 1);
+    assert_eq!(spool.depth().bytes + spool.depth().set_aside_bytes, bytes);
+    spool.release(end).unwrap();
+    assert_eq!(spool.depth().segments, 0);
+    assert_eq!(disk.names(), [NAME]);
+    // Its number is not given again, and it is read when it can be.
+    append(&mut spool.appender(), &entries(9..10)).unwrap();
+    drop(spool);
+    disk.world().bad_pages.clear();
+    let (spool, found) = opened(&disk.restart(false), settings(1 << 30, 100));
+    assert_eq!(found.damaged, []);
+    assert_eq!(drain(&spool).0, [entries(0..3), entries(9..10)].concat());
+}
+
+#[test]
+fn a_disk_that_gives_nothing_of_any_segment_is_waited_for() {
+    let disk = SimulatedDisk::new(1);
+    let spool = three_segments(&disk);
+    let names = disk.names();
+    disk.world().bad_pages = names
+        .iter()
+        .map(|name| (name.clone(), 0..1 << 20))
+        .collect();
+    for _ in 0..20 {
+        assert!(spool.read(None, 1000, 100_000).is_err());
+    }
+    assert_eq!(spool.depth().set_aside_files, 0);
+    disk.world().bad_pages.clear();
+    let (read, _, damaged) = drain(&spool);
+    assert_eq!((read, damaged), (entries(0..9), vec![]));
+}
+
+#[test]
+fn a_first_page_that_cannot_be_read_costs_what_lies_in_it() {
+    let disk = SimulatedDisk::new(1);
+    let (spool, _) = opened(&disk, settings(1 << 30, 1 << 20));
+    let all: Vec<Entry> = (0..100).map(|serial| entry(serial, 900)).collect();
+    append(&mut spool.appender(), &all).unwrap();
+    disk.world().bad_pages = vec![(NAME.to_owned(), 0..100)];
+    let (read, _, damaged) = drain(&spool);
+    assert!(read.len() >= 94 && read.len() < 100, "{}", read.len());
+    assert_eq!(read, all[100 - read.len()..]);
+    assert_eq!(damaged.len(), 1);
+}
+
 #[test]
 fn a_file_that_was_taken_away_is_told_and_passed_over() {
     let disk = SimulatedDisk::new(1);

@@ -266,7 +266,6 @@ impl Daemon {
 
     /// Injects these faults at later starts.
     #[cfg(feature = "faults")]
-    #[allow(dead_code, reason = "only the torture run begins without faults")]
     pub fn inject_faults(&mut self, faults: &str) {
         self.forget_faults();
         self.setup

@@ -89,9 +89,14 @@ impl Trace {
         None
     }
 
+    /// A place for what the program writes, beside the trace.
+    pub fn place(&self, name: &str) -> String {
+        self.0.file(name).display().to_string()
+    }
+
     /// Starts the program under strace, with more arguments for it.
     pub fn of(&self, setup: Setup, more: &[String]) -> Setup {
-        let file = self.0.file("trace").display().to_string();
+        let file = self.place("trace");
         // As a grandchild: the program is the child, as it is without it.
         let strace = ["strace", "-D", "-f", "-xx", "-s", "1000000", "-o", &file];
         let words = strace.into_iter().chain(["-e", CALLS]);
