@@ -81,6 +81,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         tell_at: 0,
         tell_until: 0,
         registrations: VecDeque::new(),
+        unanswered: VecDeque::new(),
         attempts: HashMap::new(),
         attempts_at: 0,
         hour_from: clock::now(),
@@ -136,6 +137,8 @@ struct Directory<'a> {
     tell_until: Millis,
     /// In the order of the questions: who asked first is let in first, so that of one device's logins the newest wins.
     registrations: VecDeque<(Imei, bool, SessionRef)>,
+    /// Those for whom there was no place, and of whom nobody could say whether they are new.
+    unanswered: VecDeque<(Imei, bool, SessionRef)>,
     attempts: HashMap<(Imei, String), LoginAttempt>,
     attempts_at: Millis,
     hour_from: Millis,
@@ -243,7 +246,10 @@ impl Directory<'_> {
         self.take_over(&devices);
         // A restored database has forgotten the devices that came after its backup.
         around.hub.fleet.keep_only(&devices);
+        self.registrations.append(&mut self.unanswered);
         if !around.hub.fleet.is_loaded() {
+            // Who was let in without the list was not new, most likely.
+            self.n_new = 0;
             facts::say(
                 Fact::DirectoryLoaded,
                 format_args!("devices={}", devices.len()),
@@ -330,6 +336,13 @@ impl Directory<'_> {
         for (imei, pinned, asks) in std::mem::take(&mut self.registrations) {
             let session = asks.session;
             let is_registered = pinned || self.has_place(imei);
+            if !is_registered && !hub.fleet.is_loaded() {
+                // It may be on the list that nobody could load: no answer is better than a wrong one.
+                if self.unanswered.len() < QUESTIONS_MAX {
+                    self.unanswered.push_back((imei, pinned, asks));
+                }
+                continue;
+            }
             if is_registered && hub.fleet.get(imei).is_none() {
                 self.n_new += u32::from(!pinned);
                 hub.fleet.put_without_id(imei, DeviceState::Accepted, true);

@@ -168,6 +168,8 @@ facts! {
     BackendEnded "old backend ended" Warn;
     /// A batch met rows that are there already and goes through staging.
     BatchRestaged "batch had known records" Debug;
+    /// A batch was rolled back because of another transaction, and is tried again.
+    BatchCollided "batch collided" Info;
     /// A batch was refused and is taken apart.
     BatchSplit "batch split" Warn;
     /// Deliveries were given back un-acked.

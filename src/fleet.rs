@@ -48,8 +48,7 @@ struct OnLine {
 pub struct Device {
     /// Its IMEI.
     pub imei: Imei,
-    /// Whether it was let in as a new device while nobody could register it.
-    pub is_new: bool,
+    is_new: bool,
     /// How often it has logged in.
     pub logins: Pace,
     /// How much of it was read.
@@ -84,6 +83,11 @@ impl Device {
     /// `device.id`, once the database has given it one. Then it never changes: where the IMEI gets another id, it gets another entry.
     pub fn id(&self) -> Option<i32> {
         Some(self.id.load(Ordering::Acquire)).filter(|&id| id != 0)
+    }
+
+    /// Whether it was let in as a new device and is not registered yet.
+    pub fn is_new(&self) -> bool {
+        self.is_new && self.id().is_none()
     }
 
     /// Whether it may log in.
@@ -315,7 +319,7 @@ impl Fleet {
         let forgotten: Vec<Arc<Device>> = self
             .without_id()
             .into_iter()
-            .filter(|device| !device.is_new)
+            .filter(|device| !device.is_new())
             .filter_map(|device| self.take_out(device.imei, |found| found.id().is_none()))
             .collect();
         for device in &forgotten {

@@ -8,10 +8,10 @@
 //! present one, by a retired thread, is nothing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::{self, Millis};
-use crate::intake::{Content, Delivery};
+use crate::intake::{Content, Delivery, Received};
 use crate::life::Life;
 use crate::mailbox::Outcome;
 
@@ -66,8 +66,13 @@ impl Hand {
         since != NOTHING && now.saturating_sub(since) > target
     }
 
-    /// Whether something waits, or waited when all was well last.
-    pub fn is_busy(&self) -> bool {
+    /// Something waits in the queue of this hand's thread.
+    pub fn note_waiting(&self, since: Millis) {
+        self.waits_since.fetch_min(since, Ordering::AcqRel);
+    }
+
+    /// Whether something has come since all was well last.
+    pub fn is_waited_for(&self) -> bool {
         self.waits_since.load(Ordering::Acquire) != NOTHING
     }
 
@@ -86,7 +91,7 @@ impl Hand {
         let mut batch = self.lock();
         batch.number += 1;
         let given_back = std::mem::take(&mut batch.deliveries);
-        self.waits_since.fetch_min(clock::now(), Ordering::AcqRel);
+        self.note_waiting(clock::now());
         drop(batch);
         drop(given_back);
     }
@@ -114,8 +119,7 @@ impl InHand<'_> {
         let mut left = Some(delivery);
         self.with((), |deliveries| {
             let Some(delivery) = left.take() else { return };
-            let since = &self.hand.waits_since;
-            since.fetch_min(delivery.queued_at, Ordering::AcqRel);
+            self.hand.note_waiting(delivery.queued_at);
             deliveries.push(delivery);
         });
     }
@@ -132,11 +136,12 @@ impl InHand<'_> {
         self.with(0, |deliveries| deliveries.len())
     }
 
-    /// Shows the deliveries that are left, in order, for as long as `see` says so.
-    pub fn show_while(&self, mut see: impl FnMut(&Delivery) -> bool) {
-        self.with((), |deliveries| {
-            deliveries.iter().take_while(|one| see(one)).count();
-        });
+    /// The first `n` packets, or those of them that are left.
+    pub fn packets(&self, n: usize) -> Vec<Arc<Received>> {
+        self.with(Vec::new(), |deliveries| {
+            let first = deliveries.iter().take(n);
+            first.map(|one| Arc::clone(&one.packet)).collect()
+        })
     }
 
     /// Answers the first `n` deliveries, or those of them that are left.
@@ -176,7 +181,7 @@ mod tests {
     fn a_hand_is_late_until_all_is_well_although_its_deliveries_were_taken_over() {
         let hand = Hand::default();
         let mut batch = hand.begin(&life()).unwrap();
-        assert!(!hand.is_busy());
+        assert!(!hand.is_waited_for());
         let (first, _poll, _receiver) = delivery(1_000);
         batch.push(first);
         let (second, _poll, _receiver) = delivery(5_000);
@@ -192,7 +197,7 @@ mod tests {
         batch.all_is_well();
         assert!(hand.is_late(3_001, 2_000), "said of another batch");
         next.all_is_well();
-        assert!(!hand.is_late(9_000, 2_000) && !hand.is_busy());
+        assert!(!hand.is_late(9_000, 2_000) && !hand.is_waited_for());
     }
 
     #[test]
@@ -212,7 +217,7 @@ mod tests {
         old.resolve(1, Outcome::Durable);
         assert_eq!((old.n_left(), new.n_left()), (0, 1));
         old.all_is_well();
-        assert!(old.take().is_empty() && hand.is_busy());
+        assert!(old.take().is_empty() && hand.is_waited_for());
         assert_eq!(receiver.try_iter().count(), 0, "not answered yet");
         new.resolve(1, Outcome::Durable);
         assert_eq!(receiver.try_iter().count(), 1);

@@ -56,8 +56,8 @@ pub struct Received {
 /// A packet on its way to where it is durable.
 #[derive(Debug)]
 pub struct Delivery {
-    /// The packet.
-    pub packet: Received,
+    /// The packet, shared with whoever is busy storing it while others take the delivery over.
+    pub packet: Arc<Received>,
     /// Since when it waits, on the monotonic clock.
     pub queued_at: Millis,
     /// The way back.
@@ -66,7 +66,7 @@ pub struct Delivery {
 
 /// What stands in the queue of a writer, or of the spool.
 #[derive(Debug)]
-pub enum WriterMessage {
+pub enum Queued {
     /// Make this durable.
     Delivery(Box<Delivery>),
     /// The watchdog's probe: say that it came through.
@@ -153,7 +153,7 @@ pub(crate) mod tests {
             .take(&Arc::new(Share::default()), 100)
             .unwrap();
         let imei = "356307042441013".parse().unwrap();
-        let packet = Received {
+        let packet = Arc::new(Received {
             device: Fleet::default().put_without_id(imei, DeviceState::Accepted, true),
             received_at_us: 1_700_000_000_000_000,
             port: 5027,
@@ -162,7 +162,7 @@ pub(crate) mod tests {
             n_records: 1,
             content: Content::Packet,
             maybe_resend: false,
-        };
+        });
         let ticket = Ticket::new(SessionRef { inbox, session }, hold);
         let delivery = Delivery {
             packet,

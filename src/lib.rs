@@ -55,6 +55,9 @@ pub mod intake;
 /// Deliveries in a thread's hand, where others can take them over.
 pub mod hand;
 
+/// The ways to whoever makes packets durable.
+pub mod doors;
+
 /// Side notes for the keeper.
 pub mod notes;
 

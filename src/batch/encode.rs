@@ -66,14 +66,14 @@ impl Encoder {
         self.latest.drain(..)
     }
 
-    /// Makes rows of `packet`: staged when `staged` says so or its records may be in the table.
-    pub(super) fn add(&mut self, received: &Received, staged: bool) {
+    /// Makes rows of `packet`: staged when `staged` says so or its records may be in the table. False when there are none to be made:
+    /// the port has checked the packet, and whoever stores has a device with an id, so that is a mistake of this program.
+    pub(super) fn add(&mut self, received: &Received, staged: bool) -> bool {
         let staged = staged || received.maybe_resend;
-        // The port thread has checked it; what does not parse here holds no record. Whoever stores has a device with an id.
         let (Some(packet), Some(device_id)) =
             (Packet::from_checked(&received.frame), received.device.id())
         else {
-            return;
+            return false;
         };
         let typed_columns = received.device.typed();
         let origin = Origin {
@@ -122,6 +122,7 @@ impl Encoder {
             self.latest
                 .extend(newest_fix.map(|fix| latest_row(&origin, fix)));
         }
+        true
     }
 }
 
@@ -179,7 +180,7 @@ mod tests {
     fn encoded(packets: &[Received], staged: bool) -> Encoder {
         let mut encoder = Encoder::default();
         for packet in packets {
-            encoder.add(packet, staged);
+            assert!(encoder.add(packet, staged));
         }
         encoder
     }

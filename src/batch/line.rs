@@ -116,6 +116,11 @@ impl<'a> Line<'a> {
                         self.state.set_error(&error.to_string());
                         return Err(Failed::Split);
                     }
+                    // Somebody else was in the way, and the connection is as good as before.
+                    ErrorClass::Retry if error.is_collision() => {
+                        facts::say(Fact::BatchCollided, format_args!("error={error}"));
+                        return Err(Failed::Again);
+                    }
                     ErrorClass::Retry => {
                         self.link_lost(&error);
                         // The commit may have come through before the line broke.

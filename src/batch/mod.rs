@@ -13,6 +13,8 @@ mod encode;
 mod line;
 mod state;
 
+use std::sync::Arc;
+
 use twox_hash::XxHash3_64;
 
 use crate::clock;
@@ -40,8 +42,8 @@ pub trait Lot {
         self.len() == 0
     }
 
-    /// Shows the first `n` packets, or those of them that are left.
-    fn show(&self, n: usize, see: &mut dyn FnMut(&Received));
+    /// The first `n` packets, or those of them that are left.
+    fn packets(&self, n: usize) -> Vec<Arc<Received>>;
 
     /// The first `n` packets have this outcome and leave the lot.
     fn settle(&mut self, n: usize, outcome: Outcome);
@@ -140,11 +142,15 @@ impl<'a> Storer<'a> {
     fn try_store(&mut self, lot: &dyn Lot, n: usize, all_staged: bool) -> Result<(), Failed> {
         if !lot.is_empty() {
             self.encoder.clear();
-            lot.show(n, &mut |packet| {
+            for packet in lot.packets(n) {
                 #[cfg(feature = "faults")]
-                poison(packet);
-                self.encoder.add(packet, all_staged);
-            });
+                poison(&packet);
+                if !self.encoder.add(&packet, all_staged) {
+                    let error = "this program cannot make rows of what its port has checked";
+                    self.line.state().set_error(error);
+                    return Err(Failed::Split);
+                }
+            }
         }
         let encoder = &mut self.encoder;
         let started = clock::now();
@@ -189,9 +195,9 @@ impl<'a> Storer<'a> {
 
     /// The first packet cannot be read: it goes to quarantine; the third time for good.
     fn store_broken(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
-        let mut content = None;
-        lot.show(1, &mut |packet| content = Some(packet.content.clone()));
-        let Some(Content::Broken { code, reason, .. }) = content else {
+        let first = lot.packets(1).pop();
+        let Some(Content::Broken { code, reason, .. }) = first.as_ref().map(|one| &one.content)
+        else {
             // Somebody took it over meanwhile.
             return Ok(());
         };
@@ -200,7 +206,7 @@ impl<'a> Storer<'a> {
         } else {
             quarantine::report
         };
-        let Some((packet, seen)) = self.quarantine(lot, keep, &code, &reason)? else {
+        let Some((packet, seen)) = self.quarantine(lot, keep, code, reason)? else {
             return Ok(());
         };
         if seen.acked {
@@ -226,10 +232,8 @@ impl<'a> Storer<'a> {
         keep: Keep,
         code: &str,
         reason: &str,
-    ) -> Result<Option<(Received, Seen)>, GivenUp> {
-        let mut first = None;
-        lot.show(1, &mut |packet| first = Some(packet.clone()));
-        let Some(packet) = first else {
+    ) -> Result<Option<(Arc<Received>, Seen)>, GivenUp> {
+        let Some(packet) = lot.packets(1).pop() else {
             return Ok(None);
         };
         let entry = entry(&packet, code, reason);
@@ -281,12 +285,9 @@ fn is_awaited(lot: &dyn Lot) -> bool {
 
 /// How many packets at the front can be read.
 fn packets_in_front(lot: &dyn Lot) -> usize {
-    let (mut n_packets, mut go_on) = (0, true);
-    lot.show(usize::MAX, &mut |packet| {
-        go_on &= matches!(packet.content, Content::Packet);
-        n_packets += usize::from(go_on);
-    });
-    n_packets
+    let packets = lot.packets(usize::MAX);
+    let can_be_read = |packet: &&Arc<Received>| matches!(packet.content, Content::Packet);
+    packets.iter().take_while(can_be_read).count()
 }
 
 fn entry<'a>(packet: &'a Received, code: &'a str, reason: &'a str) -> QuarantineEntry<'a> {

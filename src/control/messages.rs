@@ -121,9 +121,10 @@ pub struct Writer {
 /// The spool.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Spool {
-    /// `empty`, `taking` packets, `draining`, `waiting` for the database, `not usable` or `full`.
+    /// `empty`, `taking` packets, `draining`, `waiting` for the database, `full`, `failing` or
+    /// `not usable`.
     pub state: String,
-    /// Why it is not usable or full.
+    /// What is wrong with it.
     pub trouble: Option<String>,
     /// Segment files.
     pub segments: u64,

@@ -21,7 +21,7 @@ use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
 use crate::life::Life;
 use crate::mailbox::CloseReason;
-use crate::spooler::SpoolState;
+use crate::spooler::{SpoolState, Trouble};
 use crate::store::held::Counts;
 
 /// How long one question may take to arrive and its answer to leave.
@@ -216,7 +216,8 @@ fn spool(state: &SpoolState, hub: &Hub) -> Spool {
     let is_up = hub.writers.iter().any(|seat| seat.state.link() == Link::Up);
     let word = match (state.spool(), &trouble) {
         (None, _) => "not usable",
-        (Some(_), Some(_)) => "full",
+        (Some(_), Some((Trouble::Full, _))) => "full",
+        (Some(_), Some((Trouble::Failing, _))) => "failing",
         _ if state.is_taking() => "taking",
         _ if depth.records == 0 => "empty",
         _ if is_up => "draining",
@@ -224,7 +225,7 @@ fn spool(state: &SpoolState, hub: &Hub) -> Spool {
     };
     Spool {
         state: word.to_owned(),
-        trouble,
+        trouble: trouble.map(|(_, text)| text),
         segments: depth.segments,
         bytes: depth.bytes,
         room_bytes: state.room(),
@@ -255,14 +256,14 @@ pub fn troubles(hub: &Hub) -> Vec<String> {
             );
         }
     }
-    if let Some(trouble) = hub.spool.trouble() {
+    if let Some((_, trouble)) = hub.spool.trouble() {
         troubles.push(format!("spool: {trouble}"));
     }
     if !hub.fleet.is_loaded() {
         troubles.push(match hub.fleet.len() {
-            0 => "the device list is not loaded; logins are not answered".to_owned(),
+            0 => "the device list is not loaded; nobody can tell who is known".to_owned(),
             n => format!(
-                "the device list is a copy of {n} devices; logins of others are not answered"
+                "the device list is not loaded; {n} devices are known by its copy, or were let in as new ones"
             ),
         });
     }

@@ -177,20 +177,23 @@ impl Drain<'_> {
             if progress.is_guilty(next) {
                 received.iter_mut().for_each(accuse);
             }
-            self.storer.store(&mut Spooled(received))?;
+            let received = received.into_iter().map(Arc::new);
+            self.storer.store(&mut Spooled(received.collect()))?;
             fail::fail_point!("drain-stored");
         }
         self.life.beat();
         // Also after a chunk without entries: what lay there may have been damaged through and through.
-        match spool.release(next) {
-            Ok(_) => progress.set_drained(next),
-            Err(error) => {
-                facts::say(Fact::SpoolFailed, format_args!("error={error}"));
+        progress.set_drained(next);
+        let released = spool.release(next);
+        self.spool_state.count_out(n_packets, n_records);
+        self.n_drained += n_records;
+        if let Err(error) = released {
+            // What is stored is stored; the file is removed when the disk lets it go, and reading goes on behind it.
+            facts::say(Fact::SpoolFailed, format_args!("error={error}"));
+            if n_packets == 0 {
                 return Ok(DISK_REST);
             }
         }
-        self.spool_state.count_out(n_packets, n_records);
-        self.n_drained += n_records;
         if n_packets == 0 {
             return Ok(LOOK_EVERY);
         }
@@ -210,14 +213,14 @@ impl Drain<'_> {
     }
 
     /// The entries with the devices that they belong to.
-    fn received(&mut self, entries: Vec<Entry>) -> Result<VecDeque<Received>, GivenUp> {
-        let mut received = VecDeque::with_capacity(entries.len());
+    fn received(&mut self, entries: Vec<Entry>) -> Result<Vec<Received>, GivenUp> {
+        let mut received = Vec::with_capacity(entries.len());
         for entry in entries {
             let device = match self.around.hub.fleet.get(entry.imei) {
                 Some(device) if device.id().is_some() => device,
                 _ => self.register(&entry)?,
             };
-            received.push_back(Received {
+            received.push(Received {
                 device,
                 received_at_us: entry.received_at_us,
                 port: entry.port,
@@ -259,7 +262,10 @@ impl Drain<'_> {
                 known.state.as_str()
             ),
         );
-        Ok(self.around.hub.fleet.put(&known))
+        // The directory may have put it there meanwhile, and what it knows is no older.
+        let fleet = &self.around.hub.fleet;
+        let there = fleet.get(imei).filter(|device| device.id().is_some());
+        Ok(there.unwrap_or_else(|| fleet.put(&known)))
     }
 }
 
@@ -274,15 +280,15 @@ fn accuse(packet: &mut Received) {
 }
 
 /// Packets from the spool. Their devices have their acks.
-struct Spooled(VecDeque<Received>);
+struct Spooled(VecDeque<Arc<Received>>);
 
 impl Lot for Spooled {
     fn len(&self) -> usize {
         self.0.len()
     }
 
-    fn show(&self, n: usize, see: &mut dyn FnMut(&Received)) {
-        self.0.iter().take(n).for_each(see);
+    fn packets(&self, n: usize) -> Vec<Arc<Received>> {
+        self.0.iter().take(n).cloned().collect()
     }
 
     fn settle(&mut self, n: usize, _: Outcome) {

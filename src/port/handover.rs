@@ -3,15 +3,17 @@
 //! One packet of a session is on its way at a time, and nothing is read from the session until its receipt is there. A
 //! full queue never blocks and never drops: the packet stays with its session, which is not read meanwhile.
 
+use std::sync::Arc;
+
 use super::slot::{Pending, Phase, Weight};
 use super::thread::{Thread, text};
 use crate::clock;
 use crate::facts::{self, Fact};
-use crate::intake::{Content, Delivery, Received, Ticket, WriterMessage};
+use crate::intake::{Content, Delivery, Received, Ticket};
 use crate::mailbox::{Outcome, Passed, SessionId};
 use crate::notes::Note;
 use crate::protocol::teltonika::PacketError;
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 use twox_hash::XxHash3_64;
 
 impl Thread {
@@ -162,17 +164,9 @@ impl Thread {
             self.slots[index].pending = Some(pending);
             return false;
         };
-        // Without an id there is no row to be made yet: such packets wait on disk.
-        let queue = match device.id() {
-            Some(id) => {
-                let writer = usize::try_from(id).unwrap_or(0) % self.around.writers.len();
-                &self.around.writers[writer]
-            }
-            None => &self.around.spool,
-        };
         let pending = *pending;
         let slot = &mut self.slots[index];
-        let packet = Received {
+        let packet = Arc::new(Received {
             device,
             received_at_us: pending.received_at_us,
             port: self.port.address.port(),
@@ -181,7 +175,7 @@ impl Thread {
             n_records: pending.n_records,
             content: pending.content,
             maybe_resend: pending.maybe_resend,
-        };
+        });
         slot.phase = Phase::InFlight;
         self.n_in_flight += 1;
         let delivery = Delivery {
@@ -189,16 +183,12 @@ impl Thread {
             queued_at: clock::now(),
             ticket: Ticket::new(self.session_ref(session), hold),
         };
-        match queue.try_send(WriterMessage::Delivery(Box::new(delivery))) {
-            Ok(()) => true,
-            // The room is smaller than the queue, so the process is ending. Dropping the message answers `Lost` through
-            // its ticket, the session closes and the device sends again.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => true,
-        }
+        self.around.doors.hand_over(delivery);
+        true
     }
 
-    fn port_share(&self) -> std::sync::Arc<crate::room::Share> {
-        std::sync::Arc::clone(&self.port.share)
+    fn port_share(&self) -> Arc<crate::room::Share> {
+        Arc::clone(&self.port.share)
     }
 
     /// Forgets who does not wait for room any more, once they may outnumber the sessions.
@@ -267,14 +257,6 @@ impl Thread {
 
     /// Sends a watchdog probe on through a writer's queue.
     pub(super) fn pass_probe(&self, passed: Sender<Passed>) {
-        let Some(writer) = self.around.writers.first() else {
-            return;
-        };
-        if let Err(TrySendError::Full(WriterMessage::Probe(passed))) =
-            writer.try_send(WriterMessage::Probe(passed))
-        {
-            // An error means that nobody waits for the probe any more.
-            let _ = passed.try_send(Passed::QueueFull);
-        }
+        self.around.doors.pass_probe(passed);
     }
 }

@@ -26,9 +26,10 @@ use crossbeam_channel::Sender;
 use mio::net::TcpStream;
 
 use crate::conf::{Limits, PortConf, Timeouts};
+use crate::doors::Doors;
 use crate::fleet::Fleet;
 use crate::imei::Imei;
-use crate::intake::{DirectoryMessage, WriterMessage};
+use crate::intake::DirectoryMessage;
 use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Notes;
 use crate::room::{Room, Share};
@@ -52,10 +53,8 @@ pub struct Surroundings {
     pub sessions_open: Arc<AtomicUsize>,
     /// How many there may be: the descriptors of the process, less those that the rest of it needs.
     pub sessions_max: Arc<AtomicUsize>,
-    /// The writers' queues, by writer index.
-    pub writers: Arc<[Sender<WriterMessage>]>,
-    /// The spool's queue, for packets of devices that have no id yet.
-    pub spool: Sender<WriterMessage>,
+    /// The ways to writers and spool.
+    pub doors: Doors,
     /// The directory's queue.
     pub directory: Sender<DirectoryMessage>,
     /// The keeper's queue.

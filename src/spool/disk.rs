@@ -5,10 +5,13 @@
 
 use std::any::Any;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 /// A folder on some disk.
 pub trait Disk: Send + Sync + fmt::Debug {
@@ -88,13 +91,26 @@ impl Folder {
     /// # Errors
     /// When it cannot be made or opened.
     pub fn make(path: &Path) -> io::Result<Folder> {
-        if !path.is_dir() {
+        let missing: Vec<&Path> = path.ancestors().take_while(|one| !one.is_dir()).collect();
+        if !missing.is_empty() {
             DirBuilder::new().recursive(true).mode(0o750).create(path)?;
-            if let Some(parent) = path.parent() {
-                File::open(parent)?.sync_all()?;
-            }
+        }
+        for parent in missing.iter().filter_map(|made| made.parent()) {
+            File::open(parent)?.sync_all()?;
         }
         Folder::at(path)
+    }
+
+    /// Opens a file by the folder's handle, as everything here is done: whatever is mounted or moved to its path meanwhile, files lie
+    /// where their names are synced.
+    fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let file = rustix::fs::openat(
+            &self.handle,
+            name,
+            flags | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o640),
+        )?;
+        Ok(file.into())
     }
 
     /// The folder at `path`, which must be there.
@@ -116,19 +132,24 @@ impl Disk for Folder {
 
     fn list(&self) -> io::Result<Vec<Listed>> {
         let mut listed = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        for entry in Dir::read_from(&self.handle)? {
             let entry = entry?;
-            let about = match entry.metadata() {
+            let about = match rustix::fs::statat(
+                &self.handle,
+                entry.file_name(),
+                AtFlags::SYMLINK_NOFOLLOW,
+            ) {
                 Ok(about) => about,
                 // Taken away since the folder was read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
             };
+            let is_file = FileType::from_raw_mode(about.st_mode).is_file();
             // A name that is no text is none of ours.
-            if let (true, Ok(name)) = (about.is_file(), entry.file_name().into_string()) {
+            if let (true, Ok(name)) = (is_file, entry.file_name().to_str()) {
                 listed.push(Listed {
-                    name,
-                    bytes: about.len(),
+                    name: name.to_owned(),
+                    bytes: u64::try_from(about.st_size).unwrap_or(0),
                 });
             }
         }
@@ -136,25 +157,20 @@ impl Disk for Folder {
     }
 
     fn create_new(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(self.path.join(name))?;
-        Ok(Box::new(file))
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL;
+        Ok(Box::new(self.open_with(name, flags)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(File::open(self.path.join(name))?))
+        Ok(Box::new(self.open_with(name, OFlags::RDONLY)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(from), self.path.join(to))
+        Ok(rustix::fs::renameat(&self.handle, from, &self.handle, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.path.join(name))
+        Ok(rustix::fs::unlinkat(&self.handle, name, AtFlags::empty())?)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -170,13 +186,7 @@ impl Disk for Folder {
     }
 
     fn lock(&self, name: &str) -> io::Result<Locking> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .open(self.path.join(name))?;
+        let mut file = self.open_with(name, OFlags::RDWR | OFlags::CREATE)?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0)?;

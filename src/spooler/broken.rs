@@ -46,7 +46,7 @@ mod tests {
     fn the_same_bytes_are_kept_for_good_when_they_come_for_the_third_time() {
         let (delivery, _poll, _receiver) = delivery(0);
         let mut sightings = Sightings::default();
-        let mut packet = delivery.packet.clone();
+        let mut packet = (*delivery.packet).clone();
         packet.frame = [1, 2, 3].into();
         assert!(!sightings.is_for_good(&packet, Some(3)));
         assert!(!sightings.is_for_good(&delivery.packet, Some(3)));

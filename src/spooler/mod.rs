@@ -7,31 +7,33 @@
 //! Invariant: a delivery is resolved as durable only after the sync of its group, and never by a retired generation.
 
 mod broken;
+mod health;
 mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Select, Sender};
+use crossbeam_channel::{Receiver, Select};
 
-use crate::backoff::Backoff;
 use crate::batch::Link;
 use crate::clock::{self, Millis};
 use crate::conf::{self, Timeouts};
-use crate::facts::{self, Fact, Reminder};
+use crate::doors::Doors;
+use crate::facts::{self, Fact};
 use crate::hand::InHand;
-use crate::intake::{Content, Delivery, WriterMessage};
+use crate::intake::{Content, Delivery, Queued, Received};
 use crate::life::Life;
 use crate::mailbox::{Outcome, Passed};
 use crate::room::Room;
 use crate::spool::{
-    Appender, Damage, DamageKind, Entry, EntryContent, Folder, Opened, SEGMENT_BYTES, Settings,
-    Spool, SpoolError,
+    Appender, ContentRef, EntryRef, Folder, Opened, SEGMENT_BYTES, Settings, Spool, SpoolError,
 };
 use crate::writer::Seat;
 
 use broken::Sightings;
-pub use state::{Rates, SpoolState};
+use health::Health;
+pub use health::tell_damage;
+pub use state::{Rates, SpoolState, Trouble};
 
 /// What the spool thread needs.
 #[derive(Clone)]
@@ -39,9 +41,11 @@ pub struct Surroundings {
     /// What its generations share.
     pub state: Arc<SpoolState>,
     /// Packets of devices without an id.
-    pub queue: Receiver<WriterMessage>,
-    /// The writers: where to find what waits, and where to send what need not go to disk after all.
-    pub writers: Vec<(Seat, Sender<WriterMessage>)>,
+    pub queue: Receiver<Queued>,
+    /// The writers, in whose hands and queues it finds what waits.
+    pub writers: Vec<Seat>,
+    /// Where to send what need not go to disk after all.
+    pub doors: Doors,
     /// The room that its receipts give back.
     pub room: Arc<Room>,
     /// `[spool]`
@@ -56,8 +60,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// With less room than for a large packet the spool counts as full.
 const ROOM_MIN: u64 = 64 << 10;
-/// Between two tries with a disk that refused, or a full one.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// Packets in one group at most.
+const GROUP_PACKETS_MAX: usize = 16_384;
+/// What an entry takes on disk beside its frame, at most; words of a broken packet come on top.
+const ENTRY_BYTES: u64 = 64;
 const SECOND_MS: Millis = 1_000;
 /// Without anything to do for so long it says that it rests; devices send at intervals.
 const REST_AFTER_MS: Millis = 3_000;
@@ -79,9 +85,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         sightings: Sightings::default(),
         sampled_at: 0,
         busy_at: 0,
-        retry: Backoff::new(RETRY.0, RETRY.1),
-        retry_at: 0,
-        reminder: Reminder::default(),
+        health: Health::new(state),
     };
     while !life.is_retired() {
         life.beat();
@@ -92,12 +96,17 @@ pub fn run(life: &Life, around: &Surroundings) {
         }
         let late = spooler.late(now);
         spooler.wait(&late);
-        if now >= spooler.retry_at && spooler.open() && spooler.has_room() {
-            spooler.collect(&late);
+        if spooler.health.may_try() && spooler.open() && spooler.has_room() {
+            // What is there from a try that failed goes first, and nothing more is taken before it went.
+            if spooler.hand.n_left() == 0 {
+                spooler.collect(&late);
+            }
             spooler.store(late.is_empty());
         } else {
             spooler.do_without();
         }
+        // Answers, and what went back to the writers, have made room.
+        around.room.wake();
         if life.is_stopping() && (spooler.is_idle() || !life.may_finish()) {
             break;
         }
@@ -116,10 +125,7 @@ struct Spooler<'a> {
     sampled_at: Millis,
     /// When something was late, or went to disk, last.
     busy_at: Millis,
-    retry: Backoff,
-    /// The disk is left alone until then.
-    retry_at: Millis,
-    reminder: Reminder,
+    health: Health<'a>,
 }
 
 impl Spooler<'_> {
@@ -128,7 +134,7 @@ impl Spooler<'_> {
         let target = clock::millis(self.around.timeouts.ack_target);
         let seats = self.around.writers.iter().enumerate();
         seats
-            .filter(|(_, (seat, _))| seat.hand.is_late(now, target))
+            .filter(|(_, seat)| seat.hand.is_late(now, target))
             .map(|(index, _)| index)
             .collect()
     }
@@ -140,12 +146,12 @@ impl Spooler<'_> {
     /// Waits a moment, or until something is there for it.
     fn wait(&self, late: &[usize]) {
         let moment = LOOK_EVERY.min(self.life.patience());
-        if clock::now() < self.retry_at {
+        if !self.health.may_try() {
             // Whatever is there, it cannot be taken yet.
             std::thread::sleep(moment);
             return;
         }
-        let seats = || late.iter().map(|&index| &self.around.writers[index].0);
+        let seats = || late.iter().map(|&index| &self.around.writers[index]);
         if self.hand.n_left() > 0 || seats().any(|seat| seat.hand.has_deliveries()) {
             return;
         }
@@ -171,13 +177,13 @@ impl Spooler<'_> {
                     spool
                 }
                 Err(error) => {
-                    self.failed(Fact::SpoolUnusable, &error);
+                    self.health.failed(&error);
                     return false;
                 }
             },
         };
         self.appender = Some(spool.appender());
-        self.well();
+        self.health.works();
         true
     }
 
@@ -188,68 +194,49 @@ impl Spooler<'_> {
         };
         match spool.room() {
             Ok(room) if room >= ROOM_MIN => {
-                self.well();
+                self.health.has_room();
                 true
             }
             Ok(room) => {
                 let needed = ROOM_MIN;
-                self.failed(Fact::SpoolFull, &SpoolError::Full { needed, room });
+                self.health.failed(&SpoolError::Full { needed, room });
                 false
             }
             Err(error) => {
-                self.failed(Fact::SpoolFailed, &error);
+                self.health.failed(&error);
                 false
             }
         }
-    }
-
-    fn well(&mut self) {
-        self.state.set_trouble("");
-        self.retry.reset();
-        self.reminder.is_over();
-    }
-
-    fn failed(&mut self, fact: Fact, error: &SpoolError) {
-        let text = error.to_string();
-        let now = clock::now();
-        match self.reminder.is_due(&text, now) {
-            Some(lasting_s) => facts::say(
-                fact,
-                format_args!(
-                    "error={text:?} lasting_s={lasting_s}: what the database does not take is not acked meanwhile"
-                ),
-            ),
-            None => facts::count(fact),
-        }
-        self.state.set_trouble(&text);
-        self.retry_at = now + clock::millis(self.retry.next());
     }
 
     /// Takes into its hands what the database does not take in time, up to a group.
     fn collect(&mut self, late: &[usize]) {
-        let mut n_bytes = 0;
+        // Half of a group for those who wait for nobody else, whatever comes from the writers.
+        let mut n_bytes = self.take_queued(&self.around.queue, GROUP_BYTES_MAX / 2);
         for &index in late {
-            for delivery in self.around.writers[index].0.hand.take_over() {
+            let seat = &self.around.writers[index];
+            for delivery in seat.hand.take_over() {
                 n_bytes += self.take(delivery);
             }
+            n_bytes += self.take_queued(&seat.queue, GROUP_BYTES_MAX.saturating_sub(n_bytes));
         }
-        let queues = late
-            .iter()
-            .map(|&index| &self.around.writers[index].0.queue)
-            .chain([&self.around.queue]);
-        for queue in queues {
-            while n_bytes < GROUP_BYTES_MAX
-                && let Ok(message) = queue.try_recv()
-            {
-                match message {
-                    WriterMessage::Delivery(delivery) => n_bytes += self.take(*delivery),
-                    WriterMessage::Probe(passed) => {
-                        // An error means that nobody waits for it any more.
-                        let _ = passed.try_send(Passed::Writer);
-                    }
+    }
+
+    /// Takes from a queue until it has taken so many bytes; returns how many.
+    fn take_queued(&mut self, queue: &Receiver<Queued>, bytes_max: usize) -> usize {
+        let mut n_bytes = 0;
+        while n_bytes < bytes_max
+            && let Ok(message) = queue.try_recv()
+        {
+            match message {
+                Queued::Delivery(delivery) => n_bytes += self.take(*delivery),
+                Queued::Probe(passed) => {
+                    // An error means that nobody waits for it any more.
+                    let _ = passed.try_send(Passed::Writer);
                 }
             }
         }
+        n_bytes
     }
 
     /// Takes one delivery; returns its bytes.
@@ -282,22 +269,19 @@ impl Spooler<'_> {
                             ),
                         );
                     }
-                    self.well();
+                    self.health.works();
                 }
-                Err(error) => {
-                    let fact = match error {
-                        SpoolError::Full { .. } => Fact::SpoolFull,
-                        SpoolError::Superseded => return,
-                        _ => Fact::SpoolFailed,
-                    };
-                    self.failed(fact, &error);
-                    return;
-                }
+                // A successor has begun; this thread is about to hear that it is retired.
+                Err(SpoolError::Superseded) => return,
+                Err(error) => return self.health.failed(&error),
             }
         }
         let now = clock::now();
-        if !none_is_late || self.hand.n_left() > 0 {
+        if !none_is_late {
             self.busy_at = now;
+        }
+        if now >= self.busy_at + REST_AFTER_MS {
+            self.health.rests();
         }
         if now >= self.busy_at + REST_AFTER_MS
             && self.database_is_there()
@@ -318,37 +302,38 @@ impl Spooler<'_> {
     fn database_is_there(&self) -> bool {
         let writers = self.around.writers.iter();
         writers
-            .map(|(seat, _)| seat.state.link())
+            .map(|seat| seat.state.link())
             .any(|link| link == Link::Up)
     }
 
     /// Makes the front of what is in hand durable by one sync. Returns its packets and records.
     fn store_group(&mut self) -> Result<(u64, u64), SpoolError> {
-        let Some(appender) = self.appender.as_mut() else {
+        let (Some(appender), Some(spool)) = (self.appender.as_mut(), self.state.spool()) else {
             return Ok((0, 0));
         };
-        // Copies, because the disk takes its time and whoever finds this thread hanging in it takes the deliveries away.
-        let (mut entries, mut outcomes) = (Vec::new(), Vec::new());
-        let (mut n_bytes, mut records) = (0, 0);
-        self.hand.show_while(|delivery| {
-            if n_bytes >= GROUP_BYTES_MAX {
-                return false;
-            }
-            let (entry, outcome) = entry(delivery);
-            n_bytes += entry.frame.len();
-            records += entry.as_ref().records();
-            entries.push(entry);
-            outcomes.push(outcome);
-            true
-        });
+        let room = spool.room()?.min(GROUP_BYTES_MAX as u64);
+        // Shared, because the disk takes its time and whoever finds this thread hanging in it takes the deliveries away.
+        let packets = self.hand.packets(GROUP_PACKETS_MAX);
+        let mut n_bytes = 0;
+        let fits = |packet: &&Arc<Received>| {
+            let is_first = n_bytes == 0;
+            n_bytes += packet.frame.len() as u64 + ENTRY_BYTES;
+            is_first || n_bytes <= room
+        };
+        let group: Vec<_> = packets
+            .iter()
+            .take_while(fits)
+            .map(|one| entry(one))
+            .collect();
+        let records = group.iter().map(|(entry, _)| entry.records()).sum();
         fail::fail_point!("spool-append");
-        appender.append(entries.iter().map(Entry::as_ref))?;
+        appender.append(group.iter().map(|(entry, _)| *entry))?;
         fail::fail_point!("spool-synced");
+        let outcomes: Vec<Outcome> = group.iter().map(|(_, outcome)| *outcome).collect();
         let packets = outcomes.len() as u64;
         for outcome in outcomes {
             self.hand.resolve(1, outcome);
         }
-        self.around.room.wake();
         Ok((packets, records))
     }
 
@@ -359,21 +344,21 @@ impl Spooler<'_> {
             .queue
             .try_iter()
             .filter_map(|message| match message {
-                WriterMessage::Delivery(delivery) => Some(*delivery),
-                WriterMessage::Probe(_) => None,
+                Queued::Delivery(delivery) => Some(*delivery),
+                // Probes go to writers.
+                Queued::Probe(_) => None,
             });
         let waiting: Vec<Delivery> = self.hand.take().into_iter().chain(from_queue).collect();
-        let now = clock::now();
-        let target = clock::millis(self.around.timeouts.ack_target);
+        let late = self.late(clock::now());
         for delivery in waiting {
-            let writer = delivery.packet.device.id().map(|id| {
-                let index = usize::try_from(id).unwrap_or(0) % self.around.writers.len();
-                &self.around.writers[index]
-            });
-            match writer {
-                Some((seat, queue)) if !seat.hand.is_late(now, target) && !queue.is_full() => {
-                    // It has room of its own, so the queue has a place; an answer of `Lost` is the worst that can come of it.
-                    let _ = queue.try_send(WriterMessage::Delivery(Box::new(delivery)));
+            match self.around.doors.writer_of(&delivery.packet.device) {
+                // It has room of its own, so the queue has a place for it.
+                Some(writer) if !late.contains(&writer) => {
+                    let queued_at = clock::now();
+                    self.around.doors.hand_over(Delivery {
+                        queued_at,
+                        ..delivery
+                    });
                 }
                 _ => self.hand.push(delivery),
             }
@@ -381,27 +366,25 @@ impl Spooler<'_> {
     }
 }
 
-/// A delivery as it lies on disk, and what its device hears when it does.
-fn entry(delivery: &Delivery) -> (Entry, Outcome) {
-    let packet = &delivery.packet;
+/// A packet as it lies on disk, and what its device hears when it does.
+fn entry(packet: &Received) -> (EntryRef<'_>, Outcome) {
     let (content, outcome) = match &packet.content {
-        Content::Packet => (EntryContent::Packet, Outcome::Durable),
-        Content::Broken { code, reason, .. } => {
-            let (code, reason) = (code.to_string(), reason.clone());
-            let content = EntryContent::Broken { code, reason };
-            (content, Outcome::QuarantinedForGood)
-        }
+        Content::Packet => (ContentRef::Packet, Outcome::Durable),
+        Content::Broken { code, reason, .. } => (
+            ContentRef::Broken { code, reason },
+            Outcome::QuarantinedForGood,
+        ),
     };
-    let entry = Entry {
+    let entry = EntryRef {
         imei: packet.device.imei,
         received_at_us: packet.received_at_us,
         port: packet.port,
         peer: packet.address,
         n_records: packet.n_records,
         maybe_resend: packet.maybe_resend,
-        is_new: packet.device.is_new,
+        is_new: packet.device.is_new(),
         content,
-        frame: packet.frame.clone(),
+        frame: &packet.frame,
     };
     (entry, outcome)
 }
@@ -432,13 +415,4 @@ fn open(conf: &conf::Spool) -> Result<Arc<Spool>, SpoolError> {
     );
     damaged.iter().for_each(tell_damage);
     Ok(Arc::new(spool))
-}
-
-/// Says what could not be read. A write that a crash interrupted was never acked.
-pub fn tell_damage(damage: &Damage) {
-    let fact = match damage.kind {
-        DamageKind::TornTail { .. } => Fact::SpoolTorn,
-        _ => Fact::SpoolDamaged,
-    };
-    facts::say(fact, format_args!("{damage}"));
 }

@@ -18,12 +18,22 @@ pub struct SpoolState {
     /// What the thread that writes it has in hand.
     pub hand: Hand,
     spool: RwLock<Option<Arc<Spool>>>,
-    /// Why it cannot be used, or takes no more; empty when it can.
-    trouble: Mutex<String>,
+    trouble: Mutex<Option<(Trouble, String)>>,
     is_taking: AtomicBool,
+    /// Bytes that may still be added, when it was looked at last.
+    room: AtomicU64,
     n_in: Counts,
     n_out: Counts,
     samples: Mutex<VecDeque<Sample>>,
+}
+
+/// What is wrong with the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no room: over when there is.
+    Full,
+    /// Something was refused: over when it is not.
+    Failing,
 }
 
 /// What went in or out since the process began.
@@ -65,14 +75,16 @@ impl SpoolState {
         *self.spool.write().unwrap_or_else(PoisonError::into_inner) = Some(spool);
     }
 
-    /// Why it cannot be used or takes no more; `None` when it can.
-    pub fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        (!trouble.is_empty()).then(|| trouble.clone())
+    /// Why it cannot be used or takes no more, and in which words; `None` when it can.
+    pub fn trouble(&self) -> Option<(Trouble, String)> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
-    pub(super) fn set_trouble(&self, trouble: &str) {
-        trouble.clone_into(&mut self.trouble.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn set_trouble(&self, trouble: Option<(Trouble, String)>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Whether packets that nothing else takes can be kept in it.
@@ -115,6 +127,8 @@ impl SpoolState {
     }
 
     pub(super) fn sample(&self, now: Millis) {
+        let room = self.spool().and_then(|spool| spool.room().ok());
+        self.room.store(room.unwrap_or(0), Ordering::Relaxed);
         let sample = Sample {
             at: now,
             records_in: self.n_in.get().1,
@@ -156,11 +170,9 @@ impl SpoolState {
         records.checked_div(shrinking).map(Duration::from_secs)
     }
 
-    /// Bytes that may still be added; 0 where nobody knows.
+    /// Bytes that may still be added, a second ago; 0 where nobody knows. Asks no disk.
     pub fn room(&self) -> u64 {
-        self.spool()
-            .and_then(|spool| spool.room().ok())
-            .unwrap_or(0)
+        self.room.load(Ordering::Relaxed)
     }
 
     /// How long until it is full, at the rate at which it grows now; `None` when it does not grow.

@@ -92,6 +92,19 @@ impl StoreError {
             | StoreError::Refused(_) => ErrorClass::Person,
         }
     }
+
+    /// Whether two transactions were in each other's way: the same again, on the same connection.
+    pub fn is_collision(&self) -> bool {
+        match self {
+            StoreError::Database(error) => error.code().is_some_and(is_collision),
+            _ => false,
+        }
+    }
+}
+
+/// Rolled back because of another transaction (class 40: deadlock, serialization).
+fn is_collision(state: &SqlState) -> bool {
+    state.code().starts_with("40")
 }
 
 /// What to do about an error of the database.

@@ -29,10 +29,11 @@ use crate::batch::LineState;
 use crate::clock::{self, Millis};
 use crate::conf::{Conf, PortConf};
 use crate::directory;
+use crate::doors::Doors;
 use crate::drain;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
-use crate::intake::{DirectoryMessage, WriterMessage};
+use crate::intake::{DirectoryMessage, Queued};
 use crate::notes::{Note, Notes};
 use crate::port;
 use crate::port::bind::{BindError, Bound};
@@ -93,7 +94,7 @@ struct Supervisor {
     ended: (Sender<Ended>, Receiver<Ended>),
     asks: Receiver<Ask>,
     port_around: port::Surroundings,
-    spool_queue: Receiver<WriterMessage>,
+    spool_queue: Receiver<Queued>,
     drain_line: Arc<LineState>,
     drain_progress: Arc<drain::Progress>,
     directory_queue: Receiver<DirectoryMessage>,
@@ -122,6 +123,8 @@ impl Supervisor {
             });
         }
         let (spool, spool_queue) = crossbeam_channel::bounded(queue_max);
+        let hands = seats.iter().map(|seat| Arc::clone(&seat.hand));
+        let doors = Doors::new(senders.into_iter().zip(hands), spool);
         let drain_line = Arc::new(LineState::new(Arc::clone(&schema_ready)));
         let (asks_sender, asks) = crossbeam_channel::bounded(16);
         let (directory, directory_queue) = crossbeam_channel::bounded(directory::QUESTIONS_MAX);
@@ -142,8 +145,7 @@ impl Supervisor {
             strangers: Arc::default(),
             sessions_open: Arc::default(),
             sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
-            writers: senders.into(),
-            spool,
+            doors,
             directory,
             notes: notes.clone(),
             timeouts: conf.timeouts.clone(),

@@ -57,13 +57,11 @@ impl Supervisor {
                 })
             }
             Role::Spooler => {
-                let seats = self.hub.writers.iter().cloned();
                 let around = spooler::Surroundings {
                     state: Arc::clone(&self.hub.spool),
                     queue: self.spool_queue.clone(),
-                    writers: seats
-                        .zip(self.port_around.writers.iter().cloned())
-                        .collect(),
+                    writers: self.hub.writers.clone(),
+                    doors: self.port_around.doors.clone(),
                     room: Arc::clone(&self.hub.room),
                     spool: self.conf.spool.clone(),
                     timeouts: self.conf.timeouts.clone(),
@@ -311,7 +309,7 @@ impl Supervisor {
         self.workers.retain(|worker| worker.state != State::Done);
     }
 
-    /// Whether two lives of a thread hang in the database already: a third would hang as well.
+    /// Whether two lives of a thread hang in the database or on the disk already: a third would hang as well.
     fn must_wait_for_zombies(&self, worker: &Worker) -> bool {
         let name = worker.life.name();
         let hang = self
@@ -319,17 +317,17 @@ impl Supervisor {
             .iter()
             .filter(|zombie| zombie.life.name() == name)
             .count();
-        worker.role.uses_database() && hang >= policy::DATABASE_ZOMBIES_MAX
+        worker.role.may_hang() && hang >= policy::DATABASE_ZOMBIES_MAX
     }
 
     /// Whether so many threads hang, or one so long, that only a new process helps.
     pub(super) fn is_beyond_mending(&self, now: Millis) -> bool {
-        let (in_database, elsewhere): (Vec<_>, Vec<_>) = self
+        let (outside, elsewhere): (Vec<_>, Vec<_>) = self
             .zombies
             .iter()
-            .partition(|zombie| zombie.role.uses_database());
+            .partition(|zombie| zombie.role.may_hang());
         elsewhere.len() > policy::ZOMBIES_MAX
-            || in_database
+            || outside
                 .iter()
                 .any(|zombie| zombie.life.age(now) > policy::ZOMBIE_AGE_MAX_MS)
     }

@@ -69,19 +69,20 @@ impl Supervisor {
         };
         let left = Duration::from_millis(stopping.deadline.saturating_sub(now));
         match stopping.stage {
-            Stage::Ports if !ports_left => {
-                stopping.stage = Stage::Writers;
-                for worker in self.workers.iter().filter(|worker| is_writer(worker)) {
+            Stage::Ports if !ports_left => stopping.stage = Stage::Writers,
+            Stage::Writers if !writers_left => stopping.stage = Stage::Rest,
+            _ => {}
+        }
+        // Looked at again and again: a thread that dies meanwhile has a successor that was not told.
+        for worker in self.workers.iter().filter(|one| !one.life.is_stopping()) {
+            match stopping.stage {
+                Stage::Ports => {}
+                Stage::Writers if is_writer(worker) => {
                     worker.life.drain(left.saturating_sub(STOP_RESERVE / 2));
                 }
+                Stage::Writers => {}
+                Stage::Rest => worker.life.stop(left),
             }
-            Stage::Writers if !writers_left => {
-                stopping.stage = Stage::Rest;
-                for worker in &self.workers {
-                    worker.life.stop(left);
-                }
-            }
-            _ => {}
         }
         if self.workers.is_empty() || left.is_zero() {
             let ports = &stopping.ports;

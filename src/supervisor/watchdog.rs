@@ -71,12 +71,12 @@ fn is_excused(now: Millis, hub: &Hub) -> bool {
     let threads = hub.threads();
     let all_live = threads
         .iter()
-        .filter(|thread| thread.state != "retired")
+        .filter(|thread| !matches!(thread.state, "retired" | "waiting"))
         .all(|thread| !thread.life.is_silent(now));
     let database_away = hub
         .writers
         .iter()
-        .any(|seat| seat.state.link() != Link::Up || seat.hand.is_busy());
+        .any(|seat| seat.state.link() != Link::Up || seat.hand.is_waited_for());
     let replacing = threads
         .iter()
         .any(|thread| matches!(thread.state, "waiting" | "restarting"));

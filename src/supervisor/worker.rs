@@ -43,11 +43,11 @@ impl Role {
         }
     }
 
-    /// Whether it may hang in the database, which is no fault of this process.
-    pub(super) fn uses_database(&self) -> bool {
+    /// Whether it may hang in the database or on the disk, which is no fault of this process.
+    pub(super) fn may_hang(&self) -> bool {
         matches!(
             self,
-            Role::Writer(_) | Role::Drain | Role::Directory | Role::Keeper
+            Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper
         )
     }
 

@@ -13,7 +13,7 @@ use crate::batch::{LineState, Lot, Storer};
 use crate::conf::{Database, Timeouts};
 use crate::facts::{self, Fact};
 use crate::hand::{Hand, InHand};
-use crate::intake::{Received, WriterMessage};
+use crate::intake::{Queued, Received};
 use crate::life::Life;
 use crate::mailbox::{Outcome, Passed};
 use crate::notes::Notes;
@@ -23,7 +23,7 @@ use crate::room::Room;
 #[derive(Clone)]
 pub struct Seat {
     /// The reading end, kept here so that the queue outlives the thread. While the hand is late it is the spool's to read.
-    pub queue: Receiver<WriterMessage>,
+    pub queue: Receiver<Queued>,
     /// The batch that it stores just now.
     pub hand: Arc<Hand>,
     /// How it stands with the database.
@@ -115,12 +115,12 @@ fn gather<'a>(life: &Life, around: &'a Surroundings) -> Option<InHand<'a>> {
     let (mut n_records, mut n_bytes) = (0, 0);
     while let Some(message) = next {
         match message {
-            WriterMessage::Delivery(delivery) => {
+            Queued::Delivery(delivery) => {
                 n_records += usize::from(delivery.packet.n_records);
                 n_bytes += delivery.packet.frame.len();
                 batch.push(*delivery);
             }
-            WriterMessage::Probe(passed) => {
+            Queued::Probe(passed) => {
                 // An error means that nobody waits for it any more.
                 let _ = passed.try_send(Passed::Writer);
             }
@@ -139,16 +139,8 @@ impl Lot for InHand<'_> {
         self.n_left()
     }
 
-    fn show(&self, n: usize, see: &mut dyn FnMut(&Received)) {
-        let mut left = n;
-        self.show_while(|delivery| {
-            if left == 0 {
-                return false;
-            }
-            left -= 1;
-            see(&delivery.packet);
-            true
-        });
+    fn packets(&self, n: usize) -> Vec<Arc<Received>> {
+        InHand::packets(self, n)
     }
 
     fn settle(&mut self, n: usize, outcome: Outcome) {
