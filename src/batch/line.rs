@@ -127,8 +127,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Asks the database something that it has no reason to refuse, and waits for the answer as long as the thread may go on, as
-    /// [`Line::with_database`] does.
+    /// Asks the database something that it has no reason to refuse, and waits for the answer as long as the thread may go on:
+    /// while it shall end only if `is_awaited`.
     ///
     /// # Errors
     /// When the thread has to end.

@@ -10,14 +10,14 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::finding::{Finding, Grade};
-use super::{Failed, check_database};
+use super::{Failed, check_database, check_spool};
 use crate::conf::{self, Conf};
 use crate::port::bind::{self, Address, BindError, label};
 
 /// What may follow `trackport check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Look at the conf file only, at no port and no database
+    /// Look at the conf file only, at no port, spool and database
     #[arg(long)]
     pub conf_only: bool,
 }
@@ -32,6 +32,7 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
     let mut wrong = tell(&mut out, &conf_findings(&conf, path))?;
     if !args.conf_only {
         wrong |= tell(&mut out, &port_findings(&conf, is_running(&conf)))?;
+        wrong |= tell(&mut out, &[check_spool::finding(&conf.spool)])?;
         wrong |= tell(&mut out, &check_database::findings(&conf))?;
     }
     if wrong { Err(Failed.into()) } else { Ok(()) }

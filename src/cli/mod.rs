@@ -5,6 +5,7 @@
 
 mod check;
 mod check_database;
+mod check_spool;
 mod database;
 /// `trackport decode`
 pub mod decode;
@@ -86,7 +87,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the server, in the foreground, until a signal ends it
     Run(run::Args),
-    /// Say whether the server could run: conf file, ports, database
+    /// Say whether the server could run: conf file, ports, spool, database
     ///
     /// Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
     /// keeps the server from its work, with 78 when the conf file has mistakes.

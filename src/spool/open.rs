@@ -22,6 +22,9 @@ pub(super) const BAD: &str = ".bad";
 /// The same of a tail.
 pub(super) const TAIL_BAD: &str = ".tail.bad";
 
+/// The largest number that a file is taken in under. One with a larger number is none of ours.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// What was found at the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
@@ -120,7 +123,11 @@ fn kind(name: &str) -> Option<FoundKind> {
 fn number(name: &str) -> Option<u64> {
     let digits = name.split('.').next()?;
     let is_number = digits.len() >= 16 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| is_number)
+    // Behind the largest there must be room for all that are still to come.
+    digits
+        .parse()
+        .ok()
+        .filter(|number| is_number && *number <= NUMBER_MAX)
 }
 
 /// Looks into a segment: at its seal, and where it has none, at all of it. `None`: the file is gone.
@@ -319,7 +326,10 @@ fn take_in(
     }
     let segment = segment(look, file.bytes, keep_tail);
     // A file that was begun and holds nothing: a crash between its first write and its first sync.
-    let is_empty = segment.tally.entries == 0 && segment.damaged_at.is_empty();
+    // That nothing is in it is believed of the place where it ends, not of a count.
+    let is_empty = segment.end <= HEADER_BYTES as u64
+        && segment.tally.entries == 0
+        && segment.damaged_at.is_empty();
     if !(is_empty && disk.remove(&file.name).is_ok()) {
         index.put(number, segment);
     }

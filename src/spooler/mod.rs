@@ -59,6 +59,8 @@ const ROOM_MIN: u64 = 64 << 10;
 /// Between two tries with a disk that refused, or a full one.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 const SECOND_MS: Millis = 1_000;
+/// Without anything to do for so long it says that it rests; devices send at intervals.
+const REST_AFTER_MS: Millis = 3_000;
 
 /// Serves until `life` says stop, and then until nothing is in its hands any more.
 ///
@@ -76,6 +78,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         appender: state.spool().map(|spool| spool.appender()),
         sightings: Sightings::default(),
         sampled_at: 0,
+        busy_at: 0,
         retry: Backoff::new(RETRY.0, RETRY.1),
         retry_at: 0,
         reminder: Reminder::default(),
@@ -111,6 +114,8 @@ struct Spooler<'a> {
     appender: Option<Appender>,
     sightings: Sightings,
     sampled_at: Millis,
+    /// When something was late, or went to disk, last.
+    busy_at: Millis,
     retry: Backoff,
     /// The disk is left alone until then.
     retry_at: Millis,
@@ -134,21 +139,23 @@ impl Spooler<'_> {
 
     /// Waits a moment, or until something is there for it.
     fn wait(&self, late: &[usize]) {
+        let moment = LOOK_EVERY.min(self.life.patience());
+        if clock::now() < self.retry_at {
+            // Whatever is there, it cannot be taken yet.
+            std::thread::sleep(moment);
+            return;
+        }
+        let seats = || late.iter().map(|&index| &self.around.writers[index].0);
+        if self.hand.n_left() > 0 || seats().any(|seat| seat.hand.has_deliveries()) {
+            return;
+        }
         let mut select = Select::new();
         select.recv(&self.around.queue);
-        for &index in late {
-            select.recv(&self.around.writers[index].0.queue);
+        for seat in seats() {
+            select.recv(&seat.queue);
         }
-        let nothing_to_do = self.hand.n_left() == 0 || clock::now() < self.retry_at;
-        let in_hand = late
-            .iter()
-            .any(|&index| self.around.writers[index].0.hand.has_deliveries());
-        if nothing_to_do && !in_hand {
-            // A time-out is as good as a message: everything is looked at in either case.
-            let _ = select.ready_timeout(LOOK_EVERY.min(self.life.patience()));
-        } else if clock::now() < self.retry_at {
-            std::thread::sleep(LOOK_EVERY.min(self.life.patience()));
-        }
+        // A time-out is as good as a message: everything is looked at in either case.
+        let _ = select.ready_timeout(moment);
     }
 
     /// Opens the spool if it is not open; says whether it is.
@@ -265,6 +272,7 @@ impl Spooler<'_> {
             self.life.beat();
             match self.store_group() {
                 Ok((packets, records)) => {
+                    self.busy_at = clock::now();
                     self.state.count_in(packets, records);
                     if self.state.set_taking(true) {
                         facts::say(
@@ -287,8 +295,11 @@ impl Spooler<'_> {
                 }
             }
         }
-        if none_is_late
-            && self.around.queue.is_empty()
+        let now = clock::now();
+        if !none_is_late || self.hand.n_left() > 0 {
+            self.busy_at = now;
+        }
+        if now >= self.busy_at + REST_AFTER_MS
             && self.database_is_there()
             && self.state.set_taking(false)
         {

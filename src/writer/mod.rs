@@ -1,7 +1,7 @@
 //! A writer: takes deliveries from its queue, stores a batch in one transaction, and only then says so.
 //!
-//! A batch is whatever is queued when the writer becomes free, capped by records and bytes; there is no timer. It lies in a
-//! [`Hand`], where the spool takes it over when it waits too long; how it is stored is `batch`'s business. A batch that was
+//! A batch is whatever is queued when the writer becomes free, capped by records and bytes; there is no timer. It lies in its
+//! hand (`hand.rs`), where the spool takes it over when it waits too long; how it is stored is `batch`'s business. A batch that was
 //! taken over is tried on all the same: when the database takes it, the writer reads its queue again.
 
 use std::sync::Arc;

@@ -101,7 +101,8 @@ fn the_decoder_agrees_with_every_value_that_is_compared() {
                 assert_eq!(row.io, record.io.bytes);
                 assert_eq!(row.event_id, i32::from(record.event_id));
                 assert_eq!(row.generation, record.generation.map(i16::from));
-                assert_eq!(row.time_us.unsigned_abs(), record.time_ms * 1000);
+                let since_2000_ms = record.time_ms.cast_signed() - 946_684_800_000;
+                assert_eq!(row.time_us, since_2000_ms * 1000);
             }
         }
     }

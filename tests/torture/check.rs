@@ -95,7 +95,7 @@ fn check_records(
 ) {
     let stored = client
         .query(
-            "SELECT (extract(epoch FROM r.time) * 1000000)::bigint, r.digest, r.longitude, r.latitude, r.altitude_m,
+            "SELECT ((extract(epoch FROM r.time) - 946684800) * 1000000)::bigint, r.digest, r.longitude, r.latitude, r.altitude_m,
                  r.angle_deg, r.satellites, r.speed_kmh, r.priority, r.event_id, r.generation, r.codec, r.ignition,
                  r.movement, r.external_voltage_mv, r.signal,
                  num_nonnulls(r.odometer_m, r.battery_voltage_mv, r.battery_level, r.temperature_1, r.temperature_2,

@@ -23,6 +23,8 @@ mod proxy;
 mod report;
 // Which fault comes when.
 mod schedule;
+// The conf file that trackport gets.
+mod setting;
 // What each record says.
 mod values;
 // One device's rows against what it sent.
@@ -44,7 +46,7 @@ use clap::Parser;
 use check::Bounds;
 use faults::{SmallDisk, Stage};
 use fleet::Fleet;
-use harness::daemon::{Daemon, Folder, Setup};
+use harness::daemon::{Daemon, Folder};
 use harness::postgres::Cluster;
 use harness::{free_ports, ms, secs};
 use report::Report;
@@ -154,7 +156,7 @@ fn run(args: &Args, seed: u64) -> Option<Report> {
     let proxies: Vec<u16> = (first + N_PORTS..first + 2 * N_PORTS).collect();
     let database_proxy = first + 2 * N_PORTS;
     let url = through(&database.url, database_proxy);
-    let (mut daemon, confs) = written(&url, &ports, &spool, args, seed);
+    let (mut daemon, confs) = setting::written(&url, &ports, &spool, seed, args.minutes > 5.0);
     let begun_at = SystemTime::now();
     let begin_ms = begun_at
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -238,45 +240,6 @@ fn through(url: &str, proxy: u16) -> String {
     format!("postgresql://postgres@127.0.0.1:{proxy}/{name}")
 }
 
-/// trackport with its conf file, which is returned with and without its last port.
-fn written(
-    url: &str,
-    ports: &[u16],
-    spool: &Path,
-    args: &Args,
-    seed: u64,
-) -> (Daemon, [String; 2]) {
-    let mut setup = Setup::new(url);
-    for port in ports {
-        setup = setup.port(*port);
-    }
-    // Full by its own rule before the disk is, or only when the disk says so.
-    let keep_free = if seed % 2 == 0 { "10 %" } else { "0 %" };
-    setup = setup.spool(&format!(
-        "directory = \"{}\"\nmax_size = \"20 MiB\"\nkeep_free = \"{keep_free}\"",
-        spool.display()
-    ));
-    if seed / 2 % 2 == 0 {
-        // The spool takes over sooner, and far more often.
-        setup = setup.timeout("ack_target", "200 ms");
-    }
-    if args.minutes > 5.0 {
-        setup = setup.env("RUST_LOG", "warn,trackport=info");
-    }
-    let daemon = setup.write();
-    // New devices come all the time.
-    daemon.edit_conf(|text| {
-        text.replace(
-            "accept = \"any\"",
-            "accept = \"any\"\nmax_new_devices = 1000000",
-        )
-    });
-    let whole = fs::read_to_string(daemon.conf()).expect("the conf file");
-    let last = whole.rfind("[[port]]").expect("some ports");
-    let less = whole[..last].to_owned();
-    (daemon, [whole, less])
-}
-
 /// Waits for the end of the faults, or for an interrupt, and says how it goes.
 fn wait(
     stage: &Stage,
@@ -306,7 +269,13 @@ fn wait(
 fn wait_calm(stage: &Stage) {
     let begun = Instant::now();
     loop {
-        let status = stage.daemon().try_status();
+        let status = stage.daemon().try_status().map(|mut status| {
+            // It is there, and right.
+            status
+                .troubles
+                .retain(|trouble| !trouble.contains("in quarantine for good"));
+            status
+        });
         match status {
             Some(status)
                 if status.troubles.is_empty()

@@ -182,7 +182,10 @@ impl Report {
             (count(&counts.packets), "packets acked"),
             (acked, "records acked"),
             (spooled, "records that went into the spool, at least"),
-            (drained, "records that came out of it, at least"),
+            (
+                drained,
+                "records brought in from it, repeats after a kill included",
+            ),
             (findings.n_stored, "records in the table"),
             (verdict.n_unacked, "of them stored, and not acked yet"),
             (verdict.lost.len() as u64, "LOST"),

@@ -19,6 +19,9 @@ const STEP_RECORDS: u64 = 8;
 /// The last millisecond of a `timestamptz`.
 pub const LAST_MS: u64 = 9_224_318_015_999_999;
 
+/// 2000 in milliseconds since 1970.
+const EPOCH_2000_MS: i64 = 946_684_800_000;
+
 /// Indices from here on are those of packets that nobody can read.
 pub const POISON: u64 = 1 << 40;
 
@@ -49,6 +52,7 @@ pub enum Clock {
 /// One row of `trackport.record`, but for the server's own columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
+    /// Since 2000, as PostgreSQL counts: since 1970 the last years would not fit.
     pub time_us: i64,
     pub digest: i64,
     pub longitude: f64,
@@ -98,6 +102,8 @@ impl Values {
             Clock::Lost => index * 1000,
             Clock::Back => right - 7 * DAY_MS,
             Clock::Ahead => right + rng.u64(1..40) * DAY_MS,
+            // Every other one in the last years that can be stored.
+            Clock::Far if rng.bool() => LAST_MS - rng.u64(..1 << 41),
             Clock::Far => rng.u64(4_291_747_200_000..=LAST_MS),
         }
     }
@@ -220,7 +226,7 @@ impl Values {
         };
         let small = |wanted| value(wanted).map(|raw| i16::try_from(raw).expect("a small number"));
         Row {
-            time_us: i64::try_from(spec.time_ms * 1000).expect("a time that can be stored"),
+            time_us: (spec.time_ms.cast_signed() - EPOCH_2000_MS) * 1000,
             digest: XxHash3_64::oneshot(raw).cast_signed(),
             longitude: f64::from(spec.longitude) / 1e7,
             latitude: f64::from(spec.latitude) / 1e7,

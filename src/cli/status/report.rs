@@ -102,7 +102,7 @@ fn spool(out: &mut impl Write, status: &Status, now: SystemTime) -> io::Result<(
         )?;
     }
     write!(out, "; room for {}", bytes(spool.room_bytes))?;
-    if let Some(left) = spool.empty_in_s {
+    if let Some(left) = spool.empty_in_s.filter(|_| spool.records > 0) {
         write!(out, "; empty in {}", span(Duration::from_secs(left)))?;
     }
     if let Some(left) = spool.full_in_s {

@@ -110,6 +110,30 @@ fn files_that_hold_nothing_are_set_aside() {
 }
 
 #[test]
+fn a_seal_that_counts_nothing_costs_nothing() {
+    let (mut bytes, _, all) = segment(false);
+    let offset = bytes.len() as u64;
+    format::write_seal(&mut bytes, offset, &Tally::default()).unwrap();
+    let (read, damaged, names) = survivors(&bytes);
+    assert_eq!((read, damaged, names.len()), (all, vec![], 0));
+}
+
+#[test]
+fn a_name_with_the_largest_number_is_none_of_ours() {
+    let (bytes, _, all) = segment(true);
+    let disk = SimulatedDisk::new(1);
+    disk.put(NAME, &bytes);
+    disk.put("18446744073709551615.seg", &bytes);
+    let (spool, found) = opened(&disk, settings(1 << 30, 1 << 20));
+    assert_eq!((found.depth.segments, found.damaged), (1, vec![]));
+    append(&mut spool.appender(), &entries(10..20)).unwrap();
+    let (read, end, _) = drain(&spool);
+    assert_eq!(read, [all, entries(10..20)].concat());
+    spool.release(end).unwrap();
+    assert_eq!(disk.names(), ["18446744073709551615.seg"]);
+}
+
+#[test]
 fn a_torn_tail_is_kept_and_told_once() {
     let (bytes, ranges, all) = segment(false);
     let disk = SimulatedDisk::new(1);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use libfuzzer_sys::{Corpus, fuzz_target};
 use trackport::conf::{
-    Complaint, Conf, PartitionWidth, PortChanges, parse, parse_duration, parse_listen, parse_size,
-    show_duration, show_size,
+    Complaint, Conf, KeepFree, PartitionWidth, PortChanges, parse, parse_duration, parse_listen,
+    parse_size, show_duration, show_size,
 };
 
 fuzz_target!(|input: &[u8]| -> Corpus {
@@ -62,6 +62,10 @@ fn within_bounds(conf: &Conf) {
     assert!((255..=100_000).contains(&conf.database.batch_records));
     assert!((16 << 20..=1 << 50).contains(&conf.spool.max_size));
     assert!(conf.spool.directory.is_absolute());
+    match conf.spool.keep_free {
+        KeepFree::Percent(percent) => assert!(percent <= 90),
+        KeepFree::Bytes(bytes) => assert!(bytes <= 1 << 50),
+    }
     assert!(conf.devices.max_new_devices <= 1_000_000);
     retention_within_bounds(conf);
     ports_within_bounds(conf);
@@ -74,6 +78,10 @@ fn within_bounds(conf: &Conf) {
     assert!((short..=hours(1)).contains(&timeouts.login) && timeouts.login <= timeouts.idle);
     assert!((short..=hours(30 * 24)).contains(&timeouts.idle));
     assert!((short..=hours(1)).contains(&timeouts.packet) && timeouts.packet <= timeouts.idle);
+    let ack_target = timeouts.ack_target;
+    assert!(
+        (short / 2..=Duration::from_secs(60)).contains(&ack_target) && ack_target <= timeouts.stop
+    );
     assert!((short..=hours(1)).contains(&timeouts.statement));
     assert!((short..=long).contains(&timeouts.tcp) && timeouts.tcp <= timeouts.stop);
     assert!((Duration::from_secs(1)..=long).contains(&timeouts.silent_after));
@@ -84,6 +92,9 @@ fn within_bounds(conf: &Conf) {
     assert!((limits.packet..=1 << 40).contains(&limits.receive) && limits.receive >= 64 << 10);
     assert!((limits.packet..=1 << 40).contains(&limits.queue) && limits.queue >= 64 << 10);
     assert!((1..=10_000_000).contains(&limits.sessions_per_port));
+    assert!((1..=10_000_000).contains(&limits.sessions_per_address));
+    assert!((1..=60_000).contains(&limits.logins_per_minute));
+    assert!((16 << 10..=1 << 40).contains(&limits.bytes_per_second));
 }
 
 fn retention_within_bounds(conf: &Conf) {
