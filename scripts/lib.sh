@@ -108,3 +108,8 @@ need_rust() {
 need_cxx() {
     have c++ || have g++ || install_packages "a C++ compiler" "g++ libc6-dev" "gcc-c++"
 }
+
+# Makes sure that strace is there: by it the tests show in which order the server syncs, commits and acknowledges.
+need_strace() {
+    have strace || install_packages "strace" "strace" "strace"
+}

@@ -188,6 +188,9 @@ fn what_was_acked_into_the_spool_outlives_kill_9_and_a_start_without_the_databas
             device.deliver(&packet(30, 5));
         }
     }
+    // Longer than the spool has nothing to do before it says that it rests.
+    sleep(secs(4));
+    assert_eq!(daemon.count("spool rests"), 0, "the database is still away");
     daemon.wait_log(secs(1), &["device list loaded from its copy", "devices=1"]);
     daemon.wait_log(
         secs(1),
