@@ -8,7 +8,7 @@ const RECORDS_FIRST: usize = 500;
 /// Records of the smallest batch.
 const RECORDS_MIN: usize = 255;
 /// While there are live packets a batch shall take no longer than this: a live packet may have to wait for it.
-const LIVE_TARGET: Duration = Duration::from_millis(25);
+const LIVE_TARGET: Duration = Duration::from_millis(50);
 /// A batch that takes longer than this is not made larger, live packets or not.
 const TARGET: Duration = Duration::from_millis(250);
 
@@ -78,7 +78,7 @@ mod tests {
         }
         assert_eq!(pace.n_records(), RECORDS_MIN);
         for _ in 0..3 {
-            pace.after(ms(20), true);
+            pace.after(ms(30), true);
         }
         assert_eq!(
             pace.n_records(),

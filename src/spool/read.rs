@@ -1,7 +1,7 @@
 //! Reading the spool oldest first, and letting go of what is safe elsewhere.
 //!
 //! Invariants: only bytes that were synced are read; what cannot be read is passed over and told once, and its file
-//! is kept. Memory: one piece of a segment, as large as was asked for or as one entry needs.
+//! is kept. Memory: what was asked for, and one piece of a segment, as large as one entry needs.
 
 use std::io;
 use std::ops::Range;
@@ -13,8 +13,8 @@ use super::index::{Segment, State};
 use super::open::bad_name;
 use super::{Damage, DamageKind, Entry, Position, Spool, SpoolError, segment_name};
 
-/// Bytes read at once at least.
-const PIECE_BYTES_MIN: u64 = 64 << 10;
+/// Bytes read at once, unless one entry needs more. A few entries shall not cost much more than they are.
+const PIECE_BYTES: u64 = 64 << 10;
 /// Bytes that a disk fails to read together: a page.
 const PAGE_BYTES: usize = 4096;
 /// How often a segment is tried of which the disk gives nothing, while others wait behind it.
@@ -40,6 +40,22 @@ pub struct Released {
     pub set_aside: u64,
     /// Bytes of both.
     pub bytes: u64,
+}
+
+/// Why a chunk was not filled on.
+enum Stop {
+    /// It is full, or nothing more belongs to it.
+    Done,
+    /// The next entry needs a piece of so many bytes.
+    Short(usize),
+    /// The piece ends.
+    End,
+}
+
+/// What a chunk may still take.
+struct Room {
+    records: usize,
+    bytes: usize,
 }
 
 /// Where reading goes on, and how far the segment reaches.
@@ -69,37 +85,58 @@ impl Spool {
             }),
             damaged: Vec::new(),
         };
-        let mut piece_bytes = PIECE_BYTES_MIN.max(max_bytes as u64);
-        while chunk.entries.is_empty()
-            && let Some(Place { at, end }) = self.place_from(&mut chunk.next)
-        {
-            let n_wanted = piece_bytes.min(end - at.offset);
-            let read = self.piece(at, n_wanted, &mut chunk.damaged);
-            let Some(piece) = read.or_else(|error| self.refused(at.segment, error, &mut chunk))?
-            else {
-                continue;
-            };
-            // The file has become shorter than it was.
-            let is_cut_off = (piece.len() as u64) < n_wanted;
-            let is_last = is_cut_off || at.offset + n_wanted == end;
-            let mut cutter = Cutter::new(&piece, at.offset, is_last);
-            let short = fill(&mut cutter, &mut chunk, max_records, max_bytes, |range| {
-                self.hole(at.segment, range)
-            });
-            match short {
-                Some(n_bytes) if chunk.entries.is_empty() => {
+        let mut room = Room {
+            records: max_records,
+            bytes: max_bytes,
+        };
+        let mut piece_bytes = PIECE_BYTES;
+        loop {
+            let begun = chunk.next;
+            match self.add_piece(&mut chunk, &mut room, piece_bytes) {
+                Ok(Stop::Short(n_bytes)) if chunk.next == begun => {
                     piece_bytes = piece_bytes.saturating_mul(2).max(n_bytes as u64);
                 }
-                None if chunk.entries.is_empty() && is_cut_off => {
-                    chunk
-                        .damaged
-                        .extend(self.hole(at.segment, cutter.offset()..end));
-                    chunk.next.offset = end;
-                }
-                _ => {}
+                Ok(Stop::Short(_) | Stop::End) => {}
+                Ok(Stop::Done) => return Ok(chunk),
+                // It comes again when the chunk begins here.
+                Err(_) if !chunk.entries.is_empty() => return Ok(chunk),
+                Err(error) => self.refused(chunk.next.segment, error, &mut chunk)?,
             }
         }
-        Ok(chunk)
+    }
+
+    /// Adds what a piece of `piece_bytes` holds.
+    fn add_piece(
+        &self,
+        chunk: &mut Chunk,
+        room: &mut Room,
+        piece_bytes: u64,
+    ) -> Result<Stop, SpoolError> {
+        let Some(Place { at, end }) = self.place_from(&mut chunk.next) else {
+            return Ok(Stop::Done);
+        };
+        let n_wanted = piece_bytes.min(end - at.offset);
+        let Some(piece) = self.piece(at, n_wanted, &mut chunk.damaged)? else {
+            return Ok(Stop::End);
+        };
+        // The file has become shorter than it was.
+        let is_cut_off = (piece.len() as u64) < n_wanted;
+        let is_last = is_cut_off || at.offset + n_wanted == end;
+        let mut cutter = Cutter::new(&piece, at.offset, is_last);
+        let stop = fill(&mut cutter, chunk, room, |range| {
+            self.hole(at.segment, range)
+        });
+        match stop {
+            Stop::End if is_last && !chunk.entries.is_empty() => return Ok(Stop::Done),
+            Stop::End if is_cut_off => {
+                chunk
+                    .damaged
+                    .extend(self.hole(at.segment, cutter.offset()..end));
+                chunk.next.offset = end;
+            }
+            _ => {}
+        }
+        Ok(stop)
     }
 
     /// Where there is something to read from `next` on; moves `next` there, or as far as it may go.
@@ -147,12 +184,7 @@ impl Spool {
 
     /// The disk gave nothing of a segment. Leaves it behind when that was not the first time and the disk gives others: what waits
     /// behind it is not to wait for a person. Its file stays as it is for the next start.
-    fn refused(
-        &self,
-        number: u64,
-        error: SpoolError,
-        chunk: &mut Chunk,
-    ) -> Result<Option<Vec<u8>>, SpoolError> {
+    fn refused(&self, number: u64, error: SpoolError, chunk: &mut Chunk) -> Result<(), SpoolError> {
         let n_tries = {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             let (of, n) = *refused;
@@ -164,7 +196,7 @@ impl Spool {
             return Err(error);
         }
         let Some(segment) = self.index().remove(number) else {
-            return Ok(None);
+            return Ok(());
         };
         self.index().set_aside(segment.bytes);
         let name = segment_name(number);
@@ -177,7 +209,7 @@ impl Spool {
             kind: DamageKind::Unreadable { reason },
             kept_as: name,
         });
-        Ok(None)
+        Ok(())
     }
 
     /// Whether the disk gives the first bytes of a segment.
@@ -291,33 +323,29 @@ fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
 }
 
 /// Takes entries from the cutter until the chunk is full or the piece ends, and moves the chunk's end there.
-///
-/// Says how many bytes the next one needs, when the piece is too short for it.
 fn fill(
     cutter: &mut Cutter<'_>,
     chunk: &mut Chunk,
-    max_records: usize,
-    max_bytes: usize,
+    room: &mut Room,
     mut hole: impl FnMut(Range<u64>) -> Option<Damage>,
-) -> Option<usize> {
-    let mut n_records = 0;
-    let mut n_bytes = 0;
+) -> Stop {
     loop {
         chunk.next.offset = cutter.offset();
         match cutter.next() {
             Cut::Entry(entry) => {
-                n_records += usize::from(entry.n_records);
-                n_bytes += entry.frame.len();
-                let is_full = n_records > max_records || n_bytes > max_bytes;
+                let (n_records, n_bytes) = (usize::from(entry.n_records), entry.frame.len());
+                let is_full = n_records > room.records || n_bytes > room.bytes;
                 if is_full && !chunk.entries.is_empty() {
-                    return None;
+                    return Stop::Done;
                 }
+                room.records = room.records.saturating_sub(n_records);
+                room.bytes = room.bytes.saturating_sub(n_bytes);
                 chunk.entries.push(entry.to_entry());
             }
             Cut::Damage(range) => chunk.damaged.extend(hole(range)),
             Cut::Seal(_) => {}
-            Cut::Short(n_bytes) => return Some(n_bytes),
-            Cut::End => return None,
+            Cut::Short(n_bytes) => return Stop::Short(n_bytes),
+            Cut::End => return Stop::End,
         }
     }
 }
@@ -335,13 +363,8 @@ fn read_around(file: &dyn DiskFile, offset: u64, n_bytes: u64) -> io::Result<Vec
         }
         Err(error) => error,
     };
-    // A disk that gives neither the first byte nor one in the middle nor the last is away as a whole; no page is given up for that.
-    let spots = [
-        0,
-        offset + n_bytes / 2,
-        (offset + n_bytes).saturating_sub(1),
-    ];
-    if spots.iter().all(|at| file.read_at(&mut [0], *at).is_err()) {
+    // A disk that does not give the first bytes either is away as a whole; nothing is given up for that.
+    if file.read_at(&mut [0; HEADER_BYTES], 0).is_err() {
         return Err(error);
     }
     let mut at = offset;

@@ -141,6 +141,30 @@ proptest! {
     }
 }
 
+/// Pieces of 64 KiB are what is read at once; neither their ends nor an entry larger than one shows in a chunk.
+#[test]
+fn a_chunk_is_as_large_as_was_asked_for_whatever_pieces_it_is_read_in() {
+    let disk = SimulatedDisk::new(1);
+    let (spool, _) = opened(&disk, settings(1 << 30, 4 << 20));
+    let mut appender = spool.appender();
+    let n_more = |serial| if serial == 150 { 200_000 } else { 1000 };
+    let all: Vec<Entry> = (0..300)
+        .map(|serial| entry(serial, n_more(serial)))
+        .collect();
+    append(&mut appender, &all).unwrap();
+    let whole = spool.read(None, usize::MAX, usize::MAX).unwrap();
+    assert_eq!(whole.entries, all);
+    let first = spool.read(None, 3 * 140, usize::MAX).unwrap();
+    assert_eq!(first.entries, all[..140]);
+    let second = spool.read(Some(first.next), 3 * 100, usize::MAX).unwrap();
+    assert_eq!(second.entries, all[140..240]);
+    let third = spool
+        .read(Some(second.next), usize::MAX, 30 * 1008)
+        .unwrap();
+    assert_eq!(third.entries, all[240..270]);
+    assert_eq!((whole.damaged, third.damaged), (vec![], vec![]));
+}
+
 #[test]
 fn reading_goes_on_where_it_stopped_and_release_takes_whole_segments() {
     let disk = SimulatedDisk::new(1);
