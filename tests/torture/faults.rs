@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::harness::daemon::Daemon;
-use crate::harness::postgres::Cluster;
+use crate::harness::postgres::{Cluster, connect};
 use crate::harness::{eventually, ms, secs};
 use crate::proxy::Switch;
 use crate::schedule::{Fault, Planned};
@@ -45,6 +45,8 @@ const STOP: Duration = secs(12);
 /// What the faults act on.
 pub struct Stage {
     pub cluster: Cluster,
+    /// Of the database, past the proxy.
+    url: String,
     /// Locked while it is down on purpose, so that whoever holds the lock finds it running.
     daemon: Mutex<Daemon>,
     /// Between trackport and PostgreSQL.
@@ -65,6 +67,7 @@ pub struct Stage {
 impl Stage {
     pub fn new(
         cluster: Cluster,
+        url: String,
         daemon: Daemon,
         spool: PathBuf,
         small_disk: bool,
@@ -72,6 +75,7 @@ impl Stage {
     ) -> Stage {
         Stage {
             cluster,
+            url,
             daemon: Mutex::new(daemon),
             database: Arc::default(),
             devices: Arc::default(),
@@ -186,6 +190,16 @@ impl Stage {
             Fault::DelayDatabase => delay(&self.database, ms(rng.u64(20..400)), lasts),
             Fault::DelayDevices => delay(&self.devices, ms(rng.u64(50..1_500)), lasts),
             Fault::CutDatabase => self.database.cut_all(),
+            Fault::LockTable => {
+                let mut client = connect(&self.url);
+                let mut transaction = client.transaction().expect("a database that is there");
+                transaction
+                    .batch_execute(
+                        "SET LOCAL statement_timeout = 0; LOCK TABLE trackport.record IN EXCLUSIVE MODE",
+                    )
+                    .expect("a database that is there");
+                sleep(lasts);
+            }
             Fault::CutDevices => self.devices.cut_all(),
             Fault::KillTrackport => self.kill_trackport(lasts, |_| ()),
             Fault::KillTrackportAlone => {
@@ -209,6 +223,12 @@ impl Stage {
                 return is_torn;
             }
             Fault::StopTrackport => self.stop_trackport(lasts),
+            Fault::FreezeTrackport => {
+                let daemon = self.daemon();
+                daemon.signal("STOP");
+                sleep(lasts);
+                daemon.signal("CONT");
+            }
             Fault::InjectFaults => {
                 let (injected, away) = INJECTED[rng.usize(..INJECTED.len())];
                 self.kill_trackport(Duration::ZERO, |daemon| daemon.inject_faults(injected));

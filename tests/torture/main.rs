@@ -169,7 +169,14 @@ fn run(args: &Args, seed: u64) -> Option<Report> {
     };
     let cluster_port = cluster.port();
     daemon.launch();
-    let stage = Stage::new(cluster, daemon, spool, disk.is_some(), confs);
+    let stage = Stage::new(
+        cluster,
+        database.url.clone(),
+        daemon,
+        spool,
+        disk.is_some(),
+        confs,
+    );
     proxy::start(database_proxy, cluster_port, &stage.database, None);
     for (number, (proxy, port)) in (0_u64..).zip(proxies.iter().zip(&ports)) {
         let rough = seed ^ (number + 1) << 56;

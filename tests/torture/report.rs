@@ -214,6 +214,16 @@ impl Report {
 
     fn print_lives(&self) {
         println!("\nLives of trackport: {}", self.lives.len());
+        if self.is_soak {
+            for life in &self.lives {
+                let by_minute: Vec<String> = life
+                    .memory_by_minute()
+                    .iter()
+                    .map(|bytes| format!("{:.1}", bytes / MIB))
+                    .collect();
+                println!("          MiB by the minute: {}", by_minute.join(" "));
+            }
+        }
         for slope in self.lives.iter().filter_map(Life::slope) {
             println!(
                 "{:8.1}  minutes: memory {:.1} MiB, {:+.2} MiB a minute; descriptors {:.0}, {:+.1} a minute",

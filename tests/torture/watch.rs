@@ -39,6 +39,14 @@ pub fn spooled(lives: &[Life]) -> (u64, u64) {
 }
 
 impl Life {
+    /// Resident bytes at the end of each minute.
+    pub fn memory_by_minute(&self) -> Vec<f64> {
+        self.samples
+            .chunks(60)
+            .filter_map(|minute| Some(minute.last()?.1))
+            .collect()
+    }
+
     /// The slope, if it lived long enough.
     pub fn slope(&self) -> Option<Slope> {
         let (first, last) = (self.samples.first()?.0, self.samples.last()?.0);
