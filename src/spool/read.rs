@@ -363,8 +363,13 @@ fn read_around(file: &dyn DiskFile, offset: u64, n_bytes: u64) -> io::Result<Vec
         }
         Err(error) => error,
     };
-    // A disk that does not give the first bytes either is away as a whole; nothing is given up for that.
-    if file.read_at(&mut [0; HEADER_BYTES], 0).is_err() {
+    // A disk that gives neither the first byte nor one in the middle nor the last is away as a whole; no page is given up for that.
+    let spots = [
+        0,
+        offset + n_bytes / 2,
+        (offset + n_bytes).saturating_sub(1),
+    ];
+    if spots.iter().all(|at| file.read_at(&mut [0], *at).is_err()) {
         return Err(error);
     }
     let mut at = offset;
