@@ -8,13 +8,24 @@
 //! What this cannot give: a transaction that keeps one snapshot (repeatable read), taken before the move, and that reads
 //! `record` for the first time after it, sees the moved rows only where its condition leads to the default partition.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use postgres::Transaction;
 use postgres::error::SqlState;
 
 use super::error::StoreError;
-use super::partition::{Partition, literal, quoted};
+
+/// A partition of `record`: the days from `from` to before `to`, UTC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// The table's name, without its schema.
+    pub name: String,
+    /// First instant in it.
+    pub from: SystemTime,
+    /// First instant after it.
+    pub to: SystemTime,
+}
 
 /// In this order, and without the other partitions.
 const LOCK_TABLES: &str = "LOCK TABLE ONLY trackport.record IN ACCESS EXCLUSIVE MODE;
@@ -115,4 +126,15 @@ fn move_rows(
         first = next;
     }
     Ok(())
+}
+
+/// The time as PostgreSQL reads it whatever the session's settings are.
+fn literal(time: SystemTime) -> Result<String, StoreError> {
+    let time = Timestamp::try_from(time)
+        .map_err(|error| StoreError::Refused(format!("no bound of a partition: {error}")))?;
+    Ok(time.to_string())
+}
+
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -11,7 +11,8 @@ use jiff::civil::{Date, ISOWeekDate, Weekday};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use postgres::{Client, Transaction};
 
-use super::attach::{PIECE, make};
+pub use super::attach::Partition;
+use super::attach::{PIECE, make, quoted};
 use super::error::StoreError;
 use crate::conf::PartitionWidth;
 
@@ -27,17 +28,6 @@ const LOCK: i64 = 8_386_109_001;
 
 /// Old rows of the default partition deleted in one transaction.
 const N_DELETED_AT_ONCE: i64 = 10_000;
-
-/// A partition of `record`: the days from `from` to before `to`, UTC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// The table's name, without its schema.
-    pub name: String,
-    /// First instant in it.
-    pub from: SystemTime,
-    /// First instant after it.
-    pub to: SystemTime,
-}
 
 /// What retention removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -298,17 +288,6 @@ fn midnight(day: Date) -> SystemTime {
         .expect("a day derived from a clock that was checked is far from the end of time")
         .timestamp()
         .into()
-}
-
-/// The time as PostgreSQL reads it whatever the session's settings are.
-pub(super) fn literal(time: SystemTime) -> Result<String, StoreError> {
-    let time = Timestamp::try_from(time)
-        .map_err(|error| StoreError::Refused(format!("no bound of a partition: {error}")))?;
-    Ok(time.to_string())
-}
-
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

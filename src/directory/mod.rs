@@ -3,8 +3,9 @@
 //! It loads the list at start, follows changes by NOTIFY and, should one be missed, by version every ten seconds; it registers
 //! devices for ports with `accept = "any"` and counts refused logins. Ports never wait for it: they ask and go on.
 //!
-//! While the database is away it loads the list from a copy on disk, once, and lets new devices in without an id where there is
-//! a spool that keeps what they send. They get their ids when the database is there.
+//! `away.rs` is what it does while the database is away.
+
+mod away;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -25,7 +26,6 @@ use crate::imei::Imei;
 use crate::intake::DirectoryMessage;
 use crate::life::Life;
 use crate::mailbox::{PortMessage, SessionRef};
-use crate::roster;
 use crate::store::connect::connect;
 use crate::store::device::DeviceState;
 use crate::store::directory::{self as table, DEVICE_CHANNEL, KnownDevice};
@@ -48,8 +48,6 @@ const DEVICES_PER_BEAT: usize = 1_000;
 /// For so long after loading the ports are told again and again that the list is there.
 const TELL_FOR_MS: Millis = 15_000;
 const TELL_EVERY_MS: Millis = 1_000;
-/// How often the copy of the list is written at most.
-const COPY_EVERY_MS: Millis = 10_000;
 
 /// What the directory thread needs.
 #[derive(Clone)]
@@ -87,6 +85,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         hour_from: clock::now(),
         n_new: 0,
         away_since: Some(clock::now()),
+        is_copy_read: !around.hub.fleet.is_empty(),
         // A predecessor may have let some in.
         ids_are_missing: true,
         copied_version: 0,
@@ -145,6 +144,8 @@ struct Directory<'a> {
     n_new: u32,
     /// Since when the database has been away; `None`: it is there, as far as is known.
     away_since: Option<Millis>,
+    /// The copy of the list need not be read any more.
+    is_copy_read: bool,
     /// Devices may be in memory that have no id yet.
     ids_are_missing: bool,
     /// The newest change that is in the copy on disk.
@@ -277,109 +278,6 @@ impl Directory<'_> {
         if now >= self.tell_at && now <= self.tell_until {
             self.tell_at = now + TELL_EVERY_MS;
             self.around.hub.tell_ports(|| PortMessage::DirectoryLoaded);
-        }
-    }
-
-    /// Gives their ids to the devices that were let in while the database was away.
-    fn give_ids(&mut self, client: &mut Client) -> Result<(), StoreError> {
-        if !self.ids_are_missing {
-            return Ok(());
-        }
-        for device in self.around.hub.fleet.without_id() {
-            self.life.beat();
-            let imei = device.imei;
-            let known = table::register(client, imei, DeviceState::Accepted)?;
-            self.around.hub.fleet.put(&known);
-            facts::say(
-                Fact::DeviceRegistered,
-                format_args!("imei={imei} id={}: let in before", known.id),
-            );
-        }
-        self.ids_are_missing = false;
-        Ok(())
-    }
-
-    /// Writes the copy of the list when it has changed.
-    fn copy(&mut self, now: Millis) {
-        // Where there is no spool the copy would be of no use.
-        if now < self.copy_at
-            || self.copied_version == self.version
-            || self.around.hub.spool.spool().is_none()
-        {
-            return;
-        }
-        self.copy_at = now + COPY_EVERY_MS;
-        match roster::write(&self.around.copy, &self.around.hub.fleet.list()) {
-            Ok(()) => self.copied_version = self.version,
-            Err(error) => facts::say(
-                Fact::RosterFailed,
-                format_args!("file={} error={error}", self.around.copy.display()),
-            ),
-        }
-    }
-
-    /// What can be done while the database is away.
-    fn do_without(&mut self) {
-        let now = clock::now();
-        let hub = Arc::clone(&self.around.hub);
-        let target = clock::millis(self.around.timeouts.ack_target);
-        let is_away = self
-            .away_since
-            .is_some_and(|since| now.saturating_sub(since) > target);
-        if !is_away || !hub.spool.is_usable() {
-            return;
-        }
-        if !hub.fleet.is_loaded() && hub.fleet.is_empty() {
-            self.load_copy();
-        }
-        self.tell_loaded(now);
-        for (imei, pinned, asks) in std::mem::take(&mut self.registrations) {
-            let session = asks.session;
-            let is_registered = pinned || self.has_place(imei);
-            if !is_registered && !hub.fleet.is_loaded() {
-                // It may be on the list that nobody could load: no answer is better than a wrong one.
-                if self.unanswered.len() < QUESTIONS_MAX {
-                    self.unanswered.push_back((imei, pinned, asks));
-                }
-                continue;
-            }
-            if is_registered && hub.fleet.get(imei).is_none() {
-                self.n_new += u32::from(!pinned);
-                hub.fleet.put_without_id(imei, DeviceState::Accepted, true);
-                self.ids_are_missing = true;
-                facts::say(Fact::DeviceLetIn, format_args!("imei={imei}"));
-            }
-            asks.inbox.send(PortMessage::Registered {
-                session,
-                is_registered,
-            });
-        }
-    }
-
-    /// Loads the copy of the list: known devices may speak, about strangers nobody can say anything.
-    fn load_copy(&mut self) {
-        let path = &self.around.copy;
-        match roster::read(path) {
-            Ok(None) => {}
-            Ok(Some(devices)) => {
-                for &(imei, state) in &devices {
-                    self.around.hub.fleet.put_without_id(imei, state, false);
-                }
-                self.ids_are_missing = true;
-                facts::say(
-                    Fact::RosterLoaded,
-                    format_args!("devices={} file={}", devices.len(), path.display()),
-                );
-                self.tell_until = clock::now() + TELL_FOR_MS;
-                self.tell_at = 0;
-            }
-            Err(error) => {
-                let file = path.display();
-                facts::say(
-                    Fact::RosterFailed,
-                    format_args!("file={file} error={error}"),
-                );
-            }
         }
     }
 
