@@ -144,12 +144,13 @@ impl InHand<'_> {
         })
     }
 
-    /// Answers the first `n` deliveries, or those of them that are left.
-    pub fn resolve(&mut self, n: usize, outcome: Outcome) {
+    /// Answers the first deliveries, or those of them that are left: each with its outcome.
+    pub fn resolve(&mut self, outcomes: impl ExactSizeIterator<Item = Outcome>) {
+        let n = outcomes.len();
         let resolved: Vec<Delivery> = self.with(Vec::new(), |deliveries| {
             deliveries.drain(..n.min(deliveries.len())).collect()
         });
-        for delivery in resolved {
+        for (delivery, outcome) in resolved.into_iter().zip(outcomes) {
             delivery.ticket.resolve(outcome);
         }
     }
@@ -214,12 +215,12 @@ mod tests {
         let mut new = hand.begin(&life()).unwrap();
         let (delivery, _poll, receiver) = delivery(2_000);
         new.push(delivery);
-        old.resolve(1, Outcome::Durable);
+        old.resolve([Outcome::Durable].into_iter());
         assert_eq!((old.n_left(), new.n_left()), (0, 1));
         old.all_is_well();
         assert!(old.take().is_empty() && hand.is_waited_for());
         assert_eq!(receiver.try_iter().count(), 0, "not answered yet");
-        new.resolve(1, Outcome::Durable);
+        new.resolve([Outcome::Durable].into_iter());
         assert_eq!(receiver.try_iter().count(), 1);
     }
 }

@@ -1,8 +1,8 @@
 //! The spool thread: takes over what waits too long for the database, makes it durable on disk, and only then says so.
 //!
-//! What waits too long is known by each writer's hand: the batch in it, and everything in the writer's queue for as long as that
-//! batch is not finished. Packets of devices that the database has given no id yet have a queue of their own. One sync makes a
-//! whole group durable. When the spool cannot be used, or is full, packets wait where they are and are not acked: nothing is dropped.
+//! What waits too long is known by each writer's hand, for the batch in it and for the writer's queue: both are taken over until the
+//! writer has brought something to the database again. Packets of devices that the database has given no id yet have a queue of
+//! their own. One sync makes a whole group durable. When the spool cannot be used, or is full, packets wait where they are and are not acked: nothing is dropped.
 //!
 //! Invariant: a delivery is resolved as durable only after the sync of its group, and never by a retired generation.
 
@@ -329,12 +329,8 @@ impl Spooler<'_> {
         fail::fail_point!("spool-append");
         appender.append(group.iter().map(|(entry, _)| *entry))?;
         fail::fail_point!("spool-synced");
-        let outcomes: Vec<Outcome> = group.iter().map(|(_, outcome)| *outcome).collect();
-        let packets = outcomes.len() as u64;
-        for outcome in outcomes {
-            self.hand.resolve(1, outcome);
-        }
-        Ok((packets, records))
+        self.hand.resolve(group.iter().map(|(_, outcome)| *outcome));
+        Ok((group.len() as u64, records))
     }
 
     /// The disk cannot be used: what the database can take after all goes there.

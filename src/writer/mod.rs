@@ -144,7 +144,7 @@ impl Lot for InHand<'_> {
     }
 
     fn settle(&mut self, n: usize, outcome: Outcome) {
-        self.resolve(n, outcome);
+        self.resolve(std::iter::repeat_n(outcome, n));
     }
 
     fn is_acked(&self) -> bool {
