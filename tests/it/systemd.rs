@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use crate::harness::daemon::{Folder, Setup};
-use crate::harness::device::{ANSWER, Device, packet};
+use crate::harness::device::{ANSWER, Answer, Device, packet};
 use crate::harness::postgres::{self as pg, Cluster};
 use crate::harness::{free_port, imei, secs};
 
@@ -141,6 +141,38 @@ fn a_database_that_hangs_is_no_reason_to_be_killed() {
     device.send(&packet(1, 1));
     systemd.expect_fed(secs(3), secs(12));
     assert!(daemon.is_alive());
+    cluster.signal_all("CONT");
+}
+
+#[test]
+fn a_full_spool_beside_a_database_that_hangs_is_no_reason_to_be_killed() {
+    let cluster = Cluster::start();
+    let (database, client) = cluster.migrated();
+    drop(client);
+    let port = free_port();
+    let systemd = Systemd::new();
+    // No disk has so much to keep free.
+    let spool = format!(
+        "directory = \"{}\"\nkeep_free = \"1024 TiB\"",
+        systemd.folder.file("spool").display()
+    );
+    let setup = Setup::new(&database.url).port(port).spool(&spool);
+    let daemon = systemd.setup(setup, secs(3)).launch();
+    daemon.wait_log(ANSWER, &["spool full", "make room on its disk"]);
+    daemon.wait_log(ANSWER, &["database connected", "writer-0"]);
+    daemon.wait_log(ANSWER, &["device list loaded"]);
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&packet(0, 1));
+    cluster.signal_all("STOP");
+    device.send(&packet(1, 1));
+    // Long enough for threads to be replaced, and for their successors to hang as well.
+    systemd.expect_fed(secs(3), secs(20));
+    assert!(daemon.is_alive());
+    let answer = device.answer(1, secs(1));
+    assert!(
+        matches!(&answer, Answer::Closed(bytes) | Answer::Silence(bytes) if bytes.is_empty()),
+        "acked by nobody: {answer:?}"
+    );
     cluster.signal_all("CONT");
 }
 
