@@ -185,7 +185,7 @@ fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {
         section::path(value, "/var/lib/trackport/spool")
     });
     let max_size = table.read(report, "max_size", default.max_size, |value| {
-        section::size(value, 16 << 20..=1 << 50)
+        section::size(value, 1 << 20..=1 << 50)
     });
     let keep_free = table.read(report, "keep_free", default.keep_free, keep_free);
     Spool {

@@ -287,7 +287,7 @@ fn a_full_spool_stops_acks_and_drops_nothing() {
         .start();
     let directory = daemon.folder().file("spool");
     let text = format!(
-        "directory = \"{}\"\nkeep_free = \"0 B\"\nmax_size = \"16 MiB\"",
+        "directory = \"{}\"\nkeep_free = \"0 B\"\nmax_size = \"2 MiB\"",
         directory.display()
     );
     drop(daemon);
@@ -313,7 +313,7 @@ fn a_full_spool_stops_acks_and_drops_nothing() {
     assert!(cpu < 600, "{cpu} ms of processor time in 2 s of waiting");
     let status = daemon.status();
     assert_eq!(status.spool.state, "full");
-    assert!(status.spool.bytes <= 16 << 20, "{:?}", status.spool);
+    assert!(status.spool.bytes <= 2 << 20, "{:?}", status.spool);
     assert!(
         status
             .troubles
