@@ -167,13 +167,8 @@ impl<'a> Storer<'a> {
     /// The first packet is refused by the database, alone as it is: it goes to quarantine for good.
     fn store_refused(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
         let reason = self.line.state().last_error();
-        let keep = if lot.is_acked() {
-            keep_acked
-        } else {
-            quarantine::refused
-        };
-        let Some((packet, seen)) = self.quarantine(lot, keep, "refused_by_database", &reason)?
-        else {
+        let (keep, code) = (quarantine::refused, "refused_by_database");
+        let Some((packet, seen)) = self.quarantine(lot, keep, code, &reason)? else {
             return Ok(());
         };
         if seen.acked {
@@ -201,11 +196,7 @@ impl<'a> Storer<'a> {
             // Somebody took it over meanwhile.
             return Ok(());
         };
-        let keep = if lot.is_acked() {
-            keep_acked
-        } else {
-            quarantine::report
-        };
+        let keep = quarantine::report;
         let Some((packet, seen)) = self.quarantine(lot, keep, code, reason)? else {
             return Ok(());
         };
@@ -224,8 +215,8 @@ impl<'a> Storer<'a> {
         Ok(())
     }
 
-    /// Brings the first packet to quarantine by `keep`; `None` when the lot has lost it, or another generation has taken this
-    /// one's place.
+    /// Brings the first packet to quarantine by `keep`, or for good where its device has its ack already; `None` when the lot has lost
+    /// it, or another generation has taken this one's place.
     fn quarantine(
         &mut self,
         lot: &dyn Lot,
@@ -236,6 +227,7 @@ impl<'a> Storer<'a> {
         let Some(packet) = lot.packets(1).pop() else {
             return Ok(None);
         };
+        let keep = if lot.is_acked() { keep_acked } else { keep };
         let entry = entry(&packet, code, reason);
         // Quarantine takes any bytes.
         let seen = self
