@@ -37,6 +37,8 @@ mod quarantine;
 mod bad_input;
 // The database or trackport itself goes away.
 mod outage;
+// Backups, and moves to another server or machine, while devices send.
+mod backup;
 // The operator speaks to the running server.
 mod signals;
 // What systemd is told.
