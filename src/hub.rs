@@ -3,11 +3,12 @@
 //! The supervisor makes it and keeps its lists true; everybody else reads.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
+use crate::clock;
 use crate::fleet::Fleet;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
@@ -32,9 +33,30 @@ pub struct ThreadReport {
     pub started_at_us: i64,
 }
 
-/// A port that could not be bound.
+/// Who listens on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// A tracker port.
+    Port,
+    /// The web thread.
+    Web,
+}
+
+impl Listener {
+    /// The word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Listener::Port => "port",
+            Listener::Web => "web",
+        }
+    }
+}
+
+/// A socket that could not be bound.
 #[derive(Clone, Debug)]
 pub struct UnboundReport {
+    /// Whose.
+    pub listener: Listener,
     /// What the conf says.
     pub listen: String,
     /// Why not.
@@ -66,6 +88,10 @@ pub struct Hub {
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
     pub clock_doubted: AtomicBool,
+    /// Whether the process has been asked to end.
+    pub stopping: AtomicBool,
+    /// When the supervisor's loop turned last.
+    pub turned_at: AtomicU64,
     /// The writers.
     pub writers: Vec<Seat>,
     /// The spool.
@@ -97,6 +123,8 @@ impl Hub {
             waiting_used: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            turned_at: AtomicU64::new(clock::now()),
             writers,
             spool: Arc::default(),
             asks,
@@ -139,7 +167,7 @@ impl Hub {
             .clone()
     }
 
-    /// The ports that could not be bound.
+    /// The sockets that could not be bound.
     pub fn unbound(&self) -> Vec<UnboundReport> {
         self.unbound
             .read()

@@ -76,6 +76,9 @@ pub mod spooler;
 /// What the threads share beyond their queues.
 pub mod hub;
 
+/// What is wrong now, for everybody who tells of it.
+pub mod trouble;
+
 /// The drain: from the spool to the database.
 pub mod drain;
 
@@ -87,6 +90,9 @@ pub mod keeper;
 
 /// The local socket of the command line.
 pub mod control;
+
+/// The web thread: metrics and health over HTTP.
+pub mod web;
 
 /// Starts, watches, restarts and stops every thread.
 pub mod supervisor;

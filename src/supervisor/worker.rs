@@ -10,6 +10,7 @@ use crate::hub::ThreadReport;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::{self, Port};
+use crate::web::Site;
 
 /// What a thread is for.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub(super) enum Role {
     Keeper,
     /// Answers the command line.
     Control,
+    /// Answers those who watch the server.
+    Web(Arc<Site>),
 }
 
 impl Role {
@@ -40,6 +43,7 @@ impl Role {
             Role::Directory => "directory".to_owned(),
             Role::Keeper => "keeper".to_owned(),
             Role::Control => "control".to_owned(),
+            Role::Web(_) => "web".to_owned(),
         }
     }
 
@@ -51,10 +55,15 @@ impl Role {
         )
     }
 
+    /// Whether everything else goes on without it: however it hangs, the process is not ended for its sake.
+    pub(super) fn is_dispensable(&self) -> bool {
+        matches!(self, Role::Web(_))
+    }
+
     /// Without a beat for this long a thread of this role is silent.
     fn silent_after(&self, timeouts: &Timeouts) -> Duration {
         match self {
-            Role::Port(_) | Role::Control => timeouts.silent_after,
+            Role::Port(_) | Role::Control | Role::Web(_) => timeouts.silent_after,
             // A disk may take as long for a sync as a database for a statement.
             Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper => {
                 timeouts.silent_after_database()
