@@ -32,7 +32,8 @@ macro_rules! facts {
                 match self { $(Fact::$fact => $name,)* }
             }
 
-            fn level(self) -> Level {
+            /// How grave it is.
+            pub fn level(self) -> Level {
                 match self { $(Fact::$fact => Level::$level,)* }
             }
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
+use crate::acks::Acks;
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::life::Life;
@@ -27,6 +28,8 @@ pub struct ThreadReport {
     pub state: &'static str,
     /// How often it was started again after dying or going silent.
     pub n_failures: u32,
+    /// How often of these it had gone silent.
+    pub n_silences: u32,
     /// Why it failed last.
     pub last_failure: String,
     /// Microseconds since 1970 UTC.
@@ -84,6 +87,14 @@ pub struct Hub {
     pub receive_used: Arc<AtomicUsize>,
     /// Bytes of packets that wait for room.
     pub waiting_used: Arc<AtomicUsize>,
+    /// How many bytes of each of the two there may be.
+    pub receive_limit: usize,
+    /// Sessions of all ports together.
+    pub sessions_open: Arc<AtomicUsize>,
+    /// How many there may be.
+    pub sessions_max: Arc<AtomicUsize>,
+    /// How long acks took.
+    pub acks: Arc<Acks>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
@@ -110,6 +121,7 @@ impl Hub {
         conf_path: PathBuf,
         started_at_us: i64,
         room: Arc<Room>,
+        receive_limit: usize,
         schema_ready: Arc<AtomicBool>,
         writers: Vec<Seat>,
         asks: Sender<Ask>,
@@ -121,6 +133,10 @@ impl Hub {
             room,
             receive_used: Arc::default(),
             waiting_used: Arc::default(),
+            receive_limit,
+            sessions_open: Arc::default(),
+            sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
+            acks: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

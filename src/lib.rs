@@ -40,6 +40,9 @@ pub mod store;
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;
 
+/// How long packets waited for their acks.
+pub mod acks;
+
 /// The devices in memory.
 pub mod fleet;
 

@@ -20,7 +20,7 @@ use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub, Listener};
 use crate::imei::Imei;
 use crate::life::Life;
-use crate::mailbox::CloseReason;
+use crate::mailbox::{CloseReason, Store};
 use crate::spooler::{self, SpoolState};
 use crate::trouble;
 
@@ -148,6 +148,11 @@ pub fn status(hub: &Hub) -> Status {
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
+        receive_limit: hub.receive_limit,
+        sessions_limit: hub.sessions_max.load(Ordering::Relaxed),
+        acks_database: hub.acks.counted(Store::Database).total(),
+        acks_spool: hub.acks.counted(Store::Spool).total(),
+        quarantine_full_devices: quarantine.n_full,
         spool: spool(&hub.spool, hub),
         quarantine_acked: quarantine.n_acked,
         quarantine_alerting: quarantine.n_alerting,
@@ -212,6 +217,7 @@ pub fn status(hub: &Hub) -> Status {
             state: thread.state.to_owned(),
             beat_age_ms: thread.life.age(now),
             failures: thread.n_failures,
+            silences: thread.n_silences,
             last_failure: thread.last_failure,
         });
     }
@@ -239,10 +245,15 @@ fn spool(state: &SpoolState, hub: &Hub) -> Spool {
         packets: depth.entries,
         records: depth.records,
         oldest_at: depth.oldest_received_at_us.map(clock::text),
+        oldest_age_s: depth
+            .oldest_received_at_us
+            .map(|at| u64::try_from((clock::wall_us() - at) / 1_000_000).unwrap_or(0)),
         records_in_per_s: rates.records_in,
         records_out_per_s: rates.records_out,
         empty_in_s: state.time_left().map(|left| left.as_secs()),
         full_in_s: state.time_until_full().map(|left| left.as_secs()),
+        total_packets_in: state.total_in().0,
+        total_packets_out: state.total_out().0,
         total_records_in: state.total_in().1,
         total_records_out: state.total_out().1,
         set_aside_files: depth.set_aside_files,

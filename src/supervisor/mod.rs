@@ -21,7 +21,7 @@ mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -135,6 +135,7 @@ impl Supervisor {
             conf_path.to_owned(),
             clock::wall_us(),
             Arc::clone(&room),
+            conf.limits.receive,
             schema_ready,
             seats,
             asks_sender,
@@ -145,11 +146,12 @@ impl Supervisor {
             receive_used: Arc::clone(&hub.receive_used),
             waiting_used: Arc::clone(&hub.waiting_used),
             strangers: Arc::default(),
-            sessions_open: Arc::default(),
-            sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
+            sessions_open: Arc::clone(&hub.sessions_open),
+            sessions_max: Arc::clone(&hub.sessions_max),
             doors,
             directory,
             notes: notes.clone(),
+            acks: Arc::clone(&hub.acks),
             timeouts: conf.timeouts.clone(),
             limits: conf.limits.clone(),
         };

@@ -288,7 +288,8 @@ impl Supervisor {
             );
             let reason = format!("no heartbeat for {age} ms");
             self.note(&life, "silent", &reason);
-            self.zombies.push(worker.retired());
+            self.workers[place].count_silence();
+            self.zombies.push(self.workers[place].retired());
             self.bury(place, &reason);
         }
     }

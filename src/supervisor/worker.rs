@@ -100,6 +100,7 @@ pub(super) struct Worker {
     silent_after: Duration,
     history: History,
     n_failures: u32,
+    n_silences: u32,
     last_failure: String,
     started_at: Millis,
     started_at_us: i64,
@@ -116,6 +117,7 @@ impl Worker {
             silent_after,
             history: History::default(),
             n_failures: 0,
+            n_silences: 0,
             last_failure: String::new(),
             started_at: 0,
             started_at_us: 0,
@@ -150,6 +152,11 @@ impl Worker {
         self.history.failed(now.saturating_sub(self.started_at))
     }
 
+    /// The present life went silent.
+    pub(super) fn count_silence(&mut self) {
+        self.n_silences += 1;
+    }
+
     /// The present life as a retired one.
     pub(super) fn retired(&self) -> Worker {
         Worker {
@@ -170,6 +177,7 @@ impl Worker {
                 State::Retired => "retired",
             },
             n_failures: self.n_failures,
+            n_silences: self.n_silences,
             last_failure: self.last_failure.clone(),
             started_at_us: self.started_at_us,
         }

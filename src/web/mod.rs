@@ -9,6 +9,7 @@
 
 mod health;
 mod home;
+mod metrics;
 mod router;
 pub mod thread;
 

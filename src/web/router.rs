@@ -14,7 +14,7 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{health, home};
+use super::{health, home, metrics};
 use crate::hub::Hub;
 
 /// Bytes of a request's body; nothing that is asked today has one.
@@ -35,6 +35,7 @@ pub(super) fn router(hub: &Arc<Hub>) -> Router {
         .route("/", get(home::page))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::page))
         .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(map_response(with_headers))
