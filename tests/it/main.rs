@@ -63,5 +63,7 @@ mod spool_cli;
 mod tools;
 // Locks, floods and limits.
 mod pressure;
+// Metrics and health over HTTP.
+mod web;
 // Whoever tries to take more than there is for one.
 mod limits;
