@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use log::LevelFilter;
 
 use crate::imei::Imei;
 
@@ -43,6 +44,8 @@ pub struct Conf {
     pub http: Http,
     /// The socket of the command line.
     pub control: Control,
+    /// How much is said in the log.
+    pub log: Log,
     /// How long anything may take.
     pub timeouts: Timeouts,
     /// How much of anything is allowed.
@@ -167,6 +170,32 @@ pub struct Control {
     pub socket: PathBuf,
 }
 
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// The level of all that is not named below.
+    pub level: LevelFilter,
+    /// Levels of modules, by name.
+    pub modules: Vec<(String, LevelFilter)>,
+}
+
+/// The modules of trackport that say something in the log, as `[log.modules]` names them.
+pub const LOG_MODULES: &[&str] = &[
+    "batch",
+    "control",
+    "directory",
+    "drain",
+    "keeper",
+    "logging",
+    "notes",
+    "port",
+    "spooler",
+    "store",
+    "supervisor",
+    "trace",
+    "writer",
+];
+
 /// `[timeouts]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeouts {
@@ -267,6 +296,15 @@ impl Default for Control {
     fn default() -> Control {
         Control {
             socket: PathBuf::from("/run/trackport/control.sock"),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            level: LevelFilter::Info,
+            modules: Vec::new(),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::conf::{Conf, Listen, PortConf};
 use crate::facts::{self, Fact};
 use crate::hub::{Listener, UnboundReport};
 use crate::life::Life;
+use crate::logging;
 use crate::port::Port;
 use crate::port::bind::{self, Address, BindError, Bound};
 
@@ -283,6 +284,8 @@ impl Supervisor {
             format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"),
         );
         self.move_web(conf.http);
+        logging::apply(&conf.log);
+        self.conf.log = conf.log;
         // Keys that need a restart stay as they were, so that the next reload names them again.
         self.conf.ports = conf.ports;
         self.conf.devices.accept = conf.devices.accept;
