@@ -3,11 +3,12 @@
 //! The supervisor makes it and keeps its lists true; everybody else reads.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
+use crate::clock::{self, Millis};
 use crate::fleet::Fleet;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
@@ -73,6 +74,7 @@ pub struct Hub {
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
     quarantine: Mutex<Counts>,
+    published_at: AtomicU64,
     ports: RwLock<Vec<Arc<Port>>>,
     threads: RwLock<Vec<ThreadReport>>,
     unbound: RwLock<Vec<UnboundReport>>,
@@ -101,6 +103,7 @@ impl Hub {
             spool: Arc::default(),
             asks,
             quarantine: Mutex::default(),
+            published_at: AtomicU64::new(clock::now()),
             ports: RwLock::default(),
             threads: RwLock::default(),
             unbound: RwLock::default(),
@@ -158,6 +161,12 @@ impl Hub {
         *self.ports.write().unwrap_or_else(PoisonError::into_inner) = ports;
         *self.threads.write().unwrap_or_else(PoisonError::into_inner) = threads;
         *self.unbound.write().unwrap_or_else(PoisonError::into_inner) = unbound;
+        self.published_at.store(clock::now(), Ordering::Relaxed);
+    }
+
+    /// Milliseconds from the last [`Hub::publish`] to `now`.
+    pub fn published_age(&self, now: Millis) -> Millis {
+        now.saturating_sub(self.published_at.load(Ordering::Relaxed))
     }
 
     /// Tells every port thread something.

@@ -67,6 +67,8 @@ pub struct Status {
     pub started_at: String,
     /// In seconds.
     pub uptime_s: u64,
+    /// Milliseconds since the supervisor last published what there is; it does so every second.
+    pub supervisor_beat_ms: u64,
     /// Nothing wrong, or what is.
     pub troubles: Vec<String>,
     /// Devices known.

@@ -139,6 +139,7 @@ pub fn status(hub: &Hub) -> Status {
         conf: hub.conf_path.display().to_string(),
         started_at: clock::text(hub.started_at_us),
         uptime_s: u64::try_from((clock::wall_us() - hub.started_at_us) / 1_000_000).unwrap_or(0),
+        supervisor_beat_ms: hub.published_age(now),
         troubles: troubles(hub),
         n_devices: hub.fleet.len(),
         devices_loaded: hub.fleet.is_loaded(),
