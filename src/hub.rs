@@ -3,13 +3,13 @@
 //! The supervisor makes it and keeps its lists true; everybody else reads.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
 use crate::acks::Acks;
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::fleet::Fleet;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
@@ -18,6 +18,9 @@ use crate::room::Room;
 use crate::spooler::SpoolState;
 use crate::store::held::Counts;
 use crate::writer::Seat;
+
+/// The supervisor's loop turns every 50 ms; one that took this long stands still.
+pub const TURN_MAX_MS: Millis = 10_000;
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -202,6 +205,11 @@ impl Hub {
         *self.ports.write().unwrap_or_else(PoisonError::into_inner) = ports;
         *self.threads.write().unwrap_or_else(PoisonError::into_inner) = threads;
         *self.unbound.write().unwrap_or_else(PoisonError::into_inner) = unbound;
+    }
+
+    /// For how long the supervisor's loop has not turned, at `now`.
+    pub fn supervisor_age(&self, now: Millis) -> Millis {
+        now.saturating_sub(self.turned_at.load(Ordering::Relaxed))
     }
 
     /// Tells every port thread something.

@@ -293,9 +293,36 @@ fn quarantine(counts: &Counts) -> Vec<Trouble> {
     troubles
 }
 
-/// The gravest effect of these troubles; `None` when there are none.
-pub fn gravest(troubles: &[Trouble]) -> Option<Effect> {
-    troubles.iter().map(Trouble::effect).max()
+/// Whether what devices send is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is.
+    Ready,
+    /// It is, but something that it rests on is missing.
+    Degraded,
+    /// It is not.
+    NotReady,
+}
+
+impl Readiness {
+    /// The word for JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Readiness::Ready => "ready",
+            Readiness::Degraded => "degraded",
+            Readiness::NotReady => "not_ready",
+        }
+    }
+}
+
+/// What these troubles come to.
+pub fn readiness(troubles: &[Trouble]) -> Readiness {
+    match troubles.iter().map(Trouble::effect).max() {
+        Some(Effect::NotReady) => Readiness::NotReady,
+        Some(Effect::Degraded) => Readiness::Degraded,
+        // What only a person can end keeps no packet from its ack.
+        Some(Effect::Person) | None => Readiness::Ready,
+    }
 }
 
 #[cfg(test)]
@@ -328,8 +355,8 @@ mod tests {
     #[test]
     fn quarantine_never_makes_the_server_unready() {
         let troubles = [Trouble::Quarantined(3), Trouble::QuarantineFull(1)];
-        assert_eq!(gravest(&troubles), Some(Effect::Person));
-        assert_eq!(gravest(&[]), None);
+        assert_eq!(readiness(&troubles), Readiness::Ready);
+        assert_eq!(readiness(&[]), Readiness::Ready);
     }
 
     #[test]
@@ -337,6 +364,6 @@ mod tests {
         let some = Trouble::DeviceList { n_known: 5 };
         assert_eq!(some.effect(), Effect::Degraded);
         let none = Trouble::DeviceList { n_known: 0 };
-        assert_eq!(gravest(&[some, none]), Some(Effect::NotReady));
+        assert_eq!(readiness(&[some, none]), Readiness::NotReady);
     }
 }

@@ -12,6 +12,8 @@ pub mod decode;
 /// `trackport device`
 pub mod device;
 mod finding;
+/// `trackport health`
+pub mod health;
 /// `trackport migrate`
 pub mod migrate;
 mod models;
@@ -65,7 +67,9 @@ First steps:
 
 Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf.
 Signals: TERM stops the server, HUP reads the conf again, USR1 restarts every thread, USR2 logs
-its state."
+its state.
+Environment: TRACKPORT_CONF, the conf file; TRACKPORT_DATABASE_URL, in place of [database] url;
+TRACKPORT_DATABASE_PASSWORD_FILE, a file with its password; RUST_LOG, what is logged."
 )]
 pub struct Cli {
     /// The conf file
@@ -116,6 +120,11 @@ pub enum Command {
     Spool(spool::Command),
     /// Say what the running server does: threads, ports, queues, rates
     Status(status::StatusArgs),
+    /// Say in one line whether the running server is alive, for health checks of containers
+    ///
+    /// Ends with 1 only where a restart would help: no answer, or a supervisor that stands still. A database that is away is
+    /// no such reason; --ready asks for more.
+    Health(health::Args),
     /// Play a capture to a server as a device would, and show the answers
     #[command(after_help = "\
 Examples:
@@ -186,6 +195,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Session(command) => status::run_session(command, conf),
         Command::Port(command) => status::run_port(command, conf),
         Command::Status(args) => status::run(args, conf),
+        Command::Health(args) => health::run(args, conf),
     }
 }
 
@@ -267,6 +277,7 @@ mod tests {
             "trackport spool import -",
             "trackport port restart 5027 [::]:5028",
             "trackport status --json",
+            "trackport health --ready",
             "trackport send --imei 356307042441013 --to localhost:5027 -",
             "trackport send --no-login --timeout 5s a.hex",
             "trackport session list --imei 356307042441013 --limit 5 --json",

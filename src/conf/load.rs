@@ -3,6 +3,7 @@
 //! Opens nothing but the file: no socket, no database, no name is resolved. A TOML syntax error stops, because
 //! nothing after it can be trusted; whatever else is wrong is collected, with its line, and told together.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
+use super::environment;
 use super::listen::parse_listen;
 use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
@@ -41,13 +43,15 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// The stop that `TimeoutStopSec=30` of the unit file leaves room for.
 const STOP_UNDER_SYSTEMD: Duration = Duration::from_secs(25);
 
+const URL_EXAMPLE: &str = "write for example \"postgresql:///trackport?host=/run/postgresql\"";
+
 const MS: u64 = 1;
 const S: u64 = 1000 * MS;
 const MIN: u64 = 60 * S;
 const H: u64 = 60 * MIN;
 const DAY: u64 = 24 * H;
 
-/// Reads the conf file at `path`.
+/// Reads the conf file at `path`; [`environment::DATABASE_URL`] takes the place of what it says of the database.
 ///
 /// # Errors
 /// When the file cannot be read, and everything that is wrong in it.
@@ -68,7 +72,21 @@ pub fn load(path: &Path) -> Result<Conf, ConfErrors> {
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| whole("this is no UTF-8 text; save the file as UTF-8".to_owned()))?;
-    parse(&text, &file)
+    let url = environment::database_url(&|name| env::var_os(name));
+    match (parse(&text, &file), url) {
+        (Ok(mut conf), Ok(url)) => {
+            if let Some(url) = url {
+                environment::replace_url(&mut conf, url, &file);
+            }
+            Ok(conf)
+        }
+        (Ok(_), Err(complaint)) => Err(ConfErrors(vec![complaint])),
+        (Err(errors), Ok(_)) => Err(errors),
+        (Err(mut errors), Err(complaint)) => {
+            errors.0.push(complaint);
+            Err(errors)
+        }
+    }
 }
 
 /// Reads the text of a conf file; `file` is how complaints name it.
@@ -147,18 +165,26 @@ fn database(root: &DeTable<'_>, report: &mut Report<'_>) -> Database {
 
 /// The text is not repeated in the complaint: it may hold a password, and complaints go to the log.
 fn url(value: &DeValue<'_>) -> Result<String, String> {
-    let example = "write for example \"postgresql:///trackport?host=/run/postgresql\"";
     let DeValue::String(text) = value else {
-        return Err(format!("{} is no connection URL; {example}", shown(value)));
+        return Err(format!(
+            "{} is no connection URL; {URL_EXAMPLE}",
+            shown(value)
+        ));
     };
-    match text.parse::<postgres::Config>() {
-        Ok(_) => Ok(text.to_string()),
-        Err(error) => {
-            let cause = std::error::Error::source(&error)
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            Err(format!("this is no connection URL ({cause}); {example}"))
-        }
-    }
+    connection_url(text)?;
+    Ok(text.to_string())
+}
+
+/// Whether the client library understands `text`; the complaint does not repeat it.
+pub(super) fn connection_url(text: &str) -> Result<(), String> {
+    let Err(error) = text.parse::<postgres::Config>() else {
+        return Ok(());
+    };
+    let cause =
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    Err(format!(
+        "this is no connection URL ({cause}); {URL_EXAMPLE}"
+    ))
 }
 
 fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {

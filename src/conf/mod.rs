@@ -3,6 +3,7 @@
 //! Knows nothing of what uses it. Every default stands here once, as `Default`, and in the README's table.
 
 mod change;
+mod environment;
 mod listen;
 mod load;
 mod ports;
@@ -22,6 +23,7 @@ use log::LevelFilter;
 use crate::imei::Imei;
 
 pub use change::PortChanges;
+pub use environment::DATABASE_URL;
 pub use listen::parse_listen;
 pub use load::{load, parse};
 pub use report::{Complaint, ConfErrors};

@@ -67,6 +67,10 @@ pub struct Status {
     pub started_at: String,
     /// In seconds.
     pub uptime_s: u64,
+    /// Milliseconds since the supervisor's loop turned last; it does so every 50 ms.
+    pub supervisor_turned_ms_ago: u64,
+    /// `ready`, `degraded`, `not_ready`, as `/readyz` has it.
+    pub readiness: String,
     /// Nothing wrong, or what is.
     pub troubles: Vec<String>,
     /// Devices known.

@@ -124,6 +124,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
 pub fn status(hub: &Hub) -> Status {
     let now = clock::now();
     let quarantine = hub.quarantine();
+    let troubles = trouble::troubles(hub);
     let threads = hub.threads();
     let ports = hub.ports();
     let state_of = |label: &str| {
@@ -139,10 +140,9 @@ pub fn status(hub: &Hub) -> Status {
         conf: hub.conf_path.display().to_string(),
         started_at: clock::text(hub.started_at_us),
         uptime_s: u64::try_from((clock::wall_us() - hub.started_at_us) / 1_000_000).unwrap_or(0),
-        troubles: trouble::troubles(hub)
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        supervisor_turned_ms_ago: hub.supervisor_age(now),
+        readiness: trouble::readiness(&troubles).name().to_owned(),
+        troubles: troubles.iter().map(ToString::to_string).collect(),
         n_devices: hub.fleet.len(),
         devices_loaded: hub.fleet.is_loaded(),
         queue_bytes: hub.room.used(),

@@ -3,8 +3,6 @@
 //! Live: this thread answers and the supervisor's loop turns. Ready: the database or the spool takes packets, the device list is
 //! known, a port is served. With the database away and the spool taking it is ready, and degraded.
 
-use std::sync::atomic::Ordering;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,11 +10,8 @@ use serde::Serialize;
 
 use super::router::Shared;
 use crate::clock::{self, Millis};
-use crate::hub::Hub;
-use crate::trouble::{self, Effect, Trouble};
-
-/// The supervisor's loop turns every 50 ms; one that took this long stands still.
-const TURN_MAX_MS: Millis = 10_000;
+use crate::hub::TURN_MAX_MS;
+use crate::trouble::{self, Readiness};
 
 /// The answer of `/healthz`.
 #[derive(Serialize)]
@@ -41,14 +36,9 @@ struct Reason {
     text: String,
 }
 
-/// For how long the supervisor's loop has not turned.
-pub(super) fn supervisor_age(hub: &Hub) -> Millis {
-    clock::now().saturating_sub(hub.turned_at.load(Ordering::Relaxed))
-}
-
 pub(super) async fn live(State(shared): State<Shared>) -> (StatusCode, Json<Live>) {
     fail::fail_point!("web-request");
-    let age = supervisor_age(&shared.hub);
+    let age = shared.hub.supervisor_age(clock::now());
     let (code, status) = if age <= TURN_MAX_MS {
         (StatusCode::OK, "live")
     } else {
@@ -63,24 +53,19 @@ pub(super) async fn live(State(shared): State<Shared>) -> (StatusCode, Json<Live
 
 pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Ready>) {
     let troubles = trouble::troubles(&shared.hub);
-    let (code, status) = judge(&troubles);
+    let readiness = trouble::readiness(&troubles);
+    let code = match readiness {
+        Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        Readiness::Ready | Readiness::Degraded => StatusCode::OK,
+    };
     let reasons = troubles.iter().map(|trouble| Reason {
         kind: trouble.kind(),
         effect: trouble.effect().name(),
         text: trouble.to_string(),
     });
     let ready = Ready {
-        status,
+        status: readiness.name(),
         reasons: reasons.collect(),
     };
     (code, Json(ready))
-}
-
-fn judge(troubles: &[Trouble]) -> (StatusCode, &'static str) {
-    match trouble::gravest(troubles) {
-        Some(Effect::NotReady) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
-        Some(Effect::Degraded) => (StatusCode::OK, "degraded"),
-        // What only a person can end keeps no packet from its ack.
-        Some(Effect::Person) | None => (StatusCode::OK, "ready"),
-    }
 }

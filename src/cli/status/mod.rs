@@ -82,7 +82,7 @@ fn other_words<T>() -> anyhow::Result<T> {
     )
 }
 
-fn ask_status(path: &Path) -> anyhow::Result<Status> {
+pub(super) fn ask_status(path: &Path) -> anyhow::Result<Status> {
     match ask(&conf::load(path)?, &Request::Status)? {
         Response::Status(status) => Ok(*status),
         _ => other_words(),

@@ -139,6 +139,24 @@ impl Cluster {
             .arg(self.data()));
     }
 
+    /// Asks for passwords over TCP from now on.
+    pub fn demand_passwords(&self) {
+        let rules = "local all all trust\nhost all all all scram-sha-256\n";
+        fs::write(self.data().join("pg_hba.conf"), rules).expect("the rules of the cluster");
+        // Whoever connects after it has returned is asked.
+        run(self
+            .tool("pg_ctl")
+            .args(["reload", "-s", "-D"])
+            .arg(self.data()));
+        super::eventually(PATIENCE, "the server asks for passwords", || {
+            let url = format!(
+                "postgresql://postgres:wrong@127.0.0.1:{}/postgres",
+                self.port
+            );
+            Client::connect(&url, postgres::NoTls).is_err()
+        });
+    }
+
     /// Process id of the postmaster.
     pub fn server_pid(&self) -> u32 {
         fs::read_to_string(self.data().join("postmaster.pid"))
@@ -344,7 +362,7 @@ fn bin() -> PathBuf {
         .expect("PostgreSQL's programs: install the package postgresql")
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
