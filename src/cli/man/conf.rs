@@ -76,10 +76,10 @@ fn write(out: &mut Roff, file: &str) {
         match parse(line) {
             Line::Comment(words) => comments.push(words),
             // The comment at the top of the file belongs to no table.
-            Line::Blank => text::body(out, &comments.drain(..).collect::<Vec<_>>().join("\n")),
+            Line::Blank => text::body(out, &std::mem::take(&mut comments).join("\n")),
             Line::Table(table) => {
                 section(out, table);
-                text::body(out, &comments.drain(..).collect::<Vec<_>>().join("\n"));
+                text::body(out, &std::mem::take(&mut comments).join("\n"));
             }
             Line::Key(key, value, given) => {
                 out.control("TP", []);
