@@ -6,6 +6,8 @@
 mod check;
 mod check_database;
 mod check_spool;
+/// `trackport completions`
+pub mod completions;
 mod database;
 /// `trackport decode`
 pub mod decode;
@@ -14,6 +16,8 @@ pub mod device;
 mod finding;
 /// `trackport health`
 pub mod health;
+/// `trackport man`
+pub mod man;
 /// `trackport migrate`
 pub mod migrate;
 mod models;
@@ -36,8 +40,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::conf::ConfErrors;
 
@@ -147,6 +151,12 @@ Examples:
   trackport simulate --devices 1000 --duration '1 min'
   trackport simulate --devices 50 --interval '10 s' --codec 8e --acked acked.csv")]
     Simulate(simulate::Args),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(man::Args),
+    /// Write completions for shells into a folder
+    #[command(hide = true)]
+    Completions(completions::Args),
 }
 
 /// A command that has told people why it failed; nothing is added.
@@ -192,11 +202,32 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Send(args) => send::run(args, conf),
         Command::Decode(args) => decode::run(args, conf),
         Command::Simulate(args) => simulate::run(args, conf),
+        Command::Man(args) => man::run(args),
+        Command::Completions(args) => completions::run(args),
         Command::Session(command) => status::run_session(command, conf),
         Command::Port(command) => status::run_port(command, conf),
         Command::Status(args) => status::run(args, conf),
         Command::Health(args) => health::run(args, conf),
     }
+}
+
+/// The command line as pages and completions show it: without what is hidden from people.
+fn command() -> clap::Command {
+    let whole = Cli::command();
+    let text = |text: Option<&clap::builder::StyledStr>| text.cloned().unwrap_or_default();
+    let shown = whole.get_subcommands().filter(|one| !one.is_hide_set());
+    // clap takes no command away from another one, so this one is made anew.
+    let mut command = clap::Command::new("trackport")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(text(whole.get_about()))
+        .long_about(text(whole.get_long_about()))
+        .after_help(text(whole.get_after_help()))
+        .args(whole.get_arguments().cloned())
+        .subcommands(shown.cloned())
+        .subcommand_required(true)
+        .disable_help_subcommand(true);
+    command.build();
+    command
 }
 
 /// The exit code for what clap has to say. Help that was asked for is no error.
@@ -232,7 +263,6 @@ fn ending(error: &anyhow::Error) -> (u8, Option<String>) {
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
-    use clap::CommandFactory;
 
     use super::*;
 

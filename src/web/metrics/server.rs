@@ -13,7 +13,7 @@ use crate::control::server;
 use crate::facts::{self, Fact};
 use crate::hub::Hub;
 use crate::mailbox::Store;
-use crate::trouble::{self, Effect, Readiness, Trouble};
+use crate::trouble::{self, Readiness, Trouble};
 
 const STORES: [(Store, &str); 2] = [(Store::Database, "database"), (Store::Spool, "spool")];
 
