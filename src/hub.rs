@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use crate::fleet::Fleet;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
-use crate::port::Port;
+use crate::port::{Port, Stalls};
 use crate::room::Room;
 use crate::spooler::SpoolState;
 use crate::store::held::Counts;
@@ -62,6 +62,8 @@ pub struct Hub {
     pub receive_used: Arc<AtomicUsize>,
     /// Bytes of packets that wait for room.
     pub waiting_used: Arc<AtomicUsize>,
+    /// Packets that stopped half way, by network.
+    pub stalls: Arc<Stalls>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
@@ -95,6 +97,7 @@ impl Hub {
             room,
             receive_used: Arc::default(),
             waiting_used: Arc::default(),
+            stalls: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
             writers,

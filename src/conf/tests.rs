@@ -34,6 +34,7 @@ fn sample_port() -> PortConf {
         accept: None,
         allow: Vec::new(),
         device: None,
+        max_segment: None,
     }
 }
 
@@ -64,7 +65,7 @@ fn the_sample_says_the_defaults() {
 
 #[test]
 fn the_examples_in_the_sample_are_right() {
-    let keys = ["keep", "accept", "allow", "device", "listen"];
+    let keys = ["keep", "accept", "allow", "device", "listen", "max_segment"];
     let mut n_examples = 0;
     let text: String = SAMPLE
         .lines()
@@ -86,6 +87,7 @@ fn the_examples_in_the_sample_are_right() {
     assert_eq!(conf.http.listen, Some("127.0.0.1:8080".parse().unwrap()));
     assert_eq!(conf.ports[0].accept, Some(Accept::Any));
     assert_eq!(conf.ports[0].allow.len(), 2);
+    assert_eq!(conf.ports[0].max_segment, Some(1200));
     assert_eq!(
         conf.ports[0].device,
         Some("356307042441013".parse().unwrap())

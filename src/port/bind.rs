@@ -262,6 +262,7 @@ mod tests {
             accept: None,
             allow: Vec::new(),
             device: None,
+            max_segment: None,
         }
     }
 

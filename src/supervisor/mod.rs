@@ -143,6 +143,7 @@ impl Supervisor {
             receive_used: Arc::clone(&hub.receive_used),
             waiting_used: Arc::clone(&hub.waiting_used),
             strangers: Arc::default(),
+            stalls: Arc::clone(&hub.stalls),
             sessions_open: Arc::default(),
             sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
             doors,
