@@ -158,7 +158,7 @@ pub fn status(hub: &Hub) -> Status {
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
             .collect(),
-        stalls: hub.stalls.list().into_iter().map(stall).collect(),
+        stalls: hub.stalls.list().iter().map(stall).collect(),
         remarks: facts::remarks().into_iter().map(remark).collect(),
         ..Status::default()
     };
@@ -217,7 +217,7 @@ pub fn status(hub: &Hub) -> Status {
     status
 }
 
-fn stall(stall: port::Stall) -> Stall {
+fn stall(stall: &port::Stall) -> Stall {
     Stall {
         network: stall.network.to_string(),
         packets: stall.n_packets,
