@@ -41,19 +41,14 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
 
 /// Prints the findings and says whether one of them is wrong.
 fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<bool> {
-    for Finding { grade, text } in findings {
-        let word = match grade {
-            Grade::Ok => "ok",
-            Grade::Warning => "warning",
-            Grade::Wrong => "WRONG",
-        };
-        writeln!(out, "{word:<8} {text}")?;
+    for Finding { grade, text, .. } in findings {
+        writeln!(out, "{:<8} {text}", grade.word())?;
     }
     out.flush()?;
     Ok(findings.iter().any(|finding| finding.grade == Grade::Wrong))
 }
 
-fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
+pub(super) fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
     let ports = match conf.ports.len() {
         1 => "1 port".to_owned(),
         n_ports => format!("{n_ports} ports"),

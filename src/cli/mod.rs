@@ -13,6 +13,8 @@ mod database;
 pub mod decode;
 /// `trackport device`
 pub mod device;
+/// `trackport doctor`
+pub mod doctor;
 mod finding;
 /// `trackport health`
 pub mod health;
@@ -68,6 +70,7 @@ First steps:
   trackport migrate                        make the tables, or bring them up to date
   trackport device add 356307042441013     let a device in
   trackport status                         what the running server does
+  trackport doctor                         what is wrong, when nothing arrives
 
 Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf.
 Signals: TERM stops the server, HUP reads the conf again, USR1 restarts every thread, USR2 logs
@@ -103,6 +106,16 @@ pub enum Command {
         after_help = "Examples:\n  trackport check\n  trackport check --conf new.toml --conf-only"
     )]
     Check(check::Args),
+    /// Find what is wrong between a tracker and a row, and say what helps
+    ///
+    /// Looks at the running server, its ports, the firewall, descriptors, the database, the spool, the clock and the devices; works
+    /// also when the server does not run. Changes nothing. Ends with 1 when something is wrong. Root sees firewalls and other
+    /// processes, the server's user the database: each says what it could not see.
+    #[command(after_help = "\
+Examples:
+  trackport doctor
+  runuser -u trackport -- trackport doctor --imei 356307042441013")]
+    Doctor(doctor::Args),
     /// Make the tables in the database, or bring them up to date
     Migrate(migrate::Args),
     /// Say which devices may log in, and what is known of them
@@ -195,6 +208,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run::run(args, conf),
         Command::Check(args) => check::run(args, conf),
+        Command::Doctor(args) => doctor::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
@@ -313,6 +327,8 @@ mod tests {
             "trackport session list --imei 356307042441013 --limit 5 --json",
             "trackport simulate --packets 3 --threads 2 --connect-rate 100 --acked a.txt",
             "trackport decode 000F --model FMB920",
+            "trackport doctor --json",
+            "trackport doctor --imei 356307042441013",
             "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -156,6 +156,8 @@ pub struct PortConf {
     pub allow: Vec<IpNet>,
     /// The one device whose data arrives here, login or not.
     pub device: Option<Imei>,
+    /// Bytes of data that a device is asked to put into one TCP segment at most; `None`: as the route says.
+    pub max_segment: Option<u16>,
 }
 
 /// `[http]`

@@ -36,6 +36,7 @@ fn sample_port() -> PortConf {
         accept: None,
         allow: Vec::new(),
         device: None,
+        max_segment: None,
     }
 }
 
@@ -66,7 +67,15 @@ fn the_sample_says_the_defaults() {
 
 #[test]
 fn the_examples_in_the_sample_are_right() {
-    let keys = ["keep", "accept", "allow", "device", "listen", "port"];
+    let keys = [
+        "keep",
+        "accept",
+        "allow",
+        "device",
+        "listen",
+        "max_segment",
+        "port",
+    ];
     let mut n_examples = 0;
     let text: String = SAMPLE
         .lines()
@@ -92,6 +101,7 @@ fn the_examples_in_the_sample_are_right() {
     assert_eq!(conf.log.modules, [("port".to_owned(), LevelFilter::Debug)]);
     assert_eq!(conf.ports[0].accept, Some(Accept::Any));
     assert_eq!(conf.ports[0].allow.len(), 2);
+    assert_eq!(conf.ports[0].max_segment, Some(1200));
     assert_eq!(
         conf.ports[0].device,
         Some("356307042441013".parse().unwrap())

@@ -15,6 +15,8 @@ pub mod directory;
 pub mod error;
 /// A few rows in one statement.
 mod few;
+/// What is asked of a database that may be ill.
+pub mod health;
 /// What quarantine holds, as an operator works on it.
 pub mod held;
 /// Batches into `record`.

@@ -6,7 +6,7 @@
 //! is ignored. `worker.rs` is one supervised thread, `staff.rs` their lives, `ports.rs` the ports and the conf's changes,
 //! `web.rs` the web's sockets, `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
 
-mod descriptors;
+pub mod descriptors;
 mod policy;
 mod ports;
 mod report;
@@ -146,6 +146,7 @@ impl Supervisor {
             receive_used: Arc::clone(&hub.receive_used),
             waiting_used: Arc::clone(&hub.waiting_used),
             strangers: Arc::default(),
+            stalls: Arc::clone(&hub.stalls),
             sessions_open: Arc::clone(&hub.sessions_open),
             sessions_max: Arc::clone(&hub.sessions_max),
             doors,
