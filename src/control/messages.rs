@@ -22,6 +22,11 @@ pub enum Request {
         /// Whose.
         imei: String,
     },
+    /// What the process still holds of a device, beside its place in the list.
+    Traces {
+        /// Whose.
+        imei: String,
+    },
     /// Restart the thread of a port.
     RestartPort {
         /// Its label, or its number where that is enough.
@@ -42,6 +47,13 @@ pub enum Response {
         /// How many there are.
         total: usize,
     },
+    /// To [`Request::Traces`].
+    Traces {
+        /// Whether the device list is loaded from the database.
+        is_loaded: bool,
+        /// The device as it is in memory; absent: it is not.
+        device: Option<Traces>,
+    },
     /// What was asked for was done.
     Done {
         /// In words.
@@ -52,6 +64,17 @@ pub enum Response {
         /// Why, and what would help.
         text: String,
     },
+}
+
+/// What a process holds of a device.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Traces {
+    /// `device.id`; absent while the database has not given it one.
+    pub id: Option<i32>,
+    /// `accepted`, `refused`, …
+    pub state: String,
+    /// Its sessions, its packets on their way, and its rows that are being stored.
+    pub n_holders: usize,
 }
 
 /// The state of the server.

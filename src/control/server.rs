@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Writer};
+use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Traces, Writer};
 use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
@@ -116,6 +116,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
             sessions(hub, imei.as_deref(), port.as_deref(), limit)
         }
         Request::CloseSession { imei } => close_session(hub, &imei),
+        Request::Traces { imei } => traces(hub, &imei),
         Request::RestartPort { port } => restart_port(hub, &port),
     }
 }
@@ -360,6 +361,25 @@ fn close_session(hub: &Hub, imei: &str) -> Response {
         None => Response::Error {
             text: format!("{imei} has no session"),
         },
+    }
+}
+
+fn traces(hub: &Hub, imei: &str) -> Response {
+    let imei: Imei = match imei.parse() {
+        Ok(imei) => imei,
+        Err(error) => {
+            return Response::Error {
+                text: format!("{imei:?}: {error}"),
+            };
+        }
+    };
+    Response::Traces {
+        is_loaded: hub.fleet.is_loaded(),
+        device: hub.fleet.get(imei).map(|device| Traces {
+            id: device.id(),
+            state: device.state().to_string(),
+            n_holders: device.n_holders(),
+        }),
     }
 }
 
