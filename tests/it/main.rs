@@ -57,6 +57,10 @@ mod partitions;
 mod conf_cli;
 // What waits on disk, in the hands of people.
 mod spool_cli;
+// Whoever moves in from Traccar.
+mod traccar;
+// A device that is erased, while it goes on sending.
+mod forget;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.

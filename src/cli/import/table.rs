@@ -27,6 +27,7 @@ pub(super) struct Table<R> {
     n_columns: usize,
     name: String,
     has_lines: bool,
+    lines_behind: u64,
     record: ByteRecord,
 }
 
@@ -50,6 +51,8 @@ impl<R: BufRead> Table<R> {
         } else {
             Form::Csv
         };
+        // The reader takes the \n of \r\n for the beginning of the next line.
+        let lines_behind = u64::from(line.ends_with(b"\r"));
         let delimiter = match form {
             Form::Batch => b'\t',
             Form::Csv if line.contains(&b';') && !line.contains(&b',') => b';',
@@ -89,6 +92,7 @@ impl<R: BufRead> Table<R> {
             n_columns,
             name: name.to_owned(),
             has_lines,
+            lines_behind,
             record: ByteRecord::new(),
         })
     }
@@ -112,7 +116,10 @@ impl<R> Row<'_, R> {
         let name = &self.table.name;
         match self.table.record.position() {
             Some(position) if self.table.has_lines => {
-                format!("{name}:{}: id {id}", position.line())
+                format!(
+                    "{name}:{}: id {id}",
+                    position.line() + self.table.lines_behind
+                )
             }
             _ => format!("{name}: id {id}"),
         }
@@ -195,6 +202,10 @@ mod tests {
         assert_eq!(cells[0].0, "t.csv:2: id 1");
         assert!(cells[0].2.as_deref().unwrap().starts_with("1 cells"));
         assert_eq!(cells[1].1.as_deref(), Some("b"));
+        assert_eq!(
+            self::cells("id,note\r\n1,a\r\n2,b\r\n")[1].0,
+            "t.csv:3: id 2"
+        );
     }
 
     #[test]
