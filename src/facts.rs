@@ -215,6 +215,8 @@ facts! {
     DeviceLetIn "device let in, registered later" Info;
     /// A device was registered by `accept = "any"`.
     DeviceRegistered "device registered" Info;
+    /// A device was erased; no word of which.
+    DeviceForgotten "device forgotten" Info;
     /// `max_new_devices` is used up.
     RegistrationLimit "registration limit" Warn;
     /// A request over the control socket was not understood or failed.

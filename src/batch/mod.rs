@@ -114,6 +114,7 @@ impl<'a> Storer<'a> {
                             lot.settle(n, Outcome::Durable(Store::Database));
                             self.notes.leave_latest(self.encoder.take_latest());
                         }
+                        self.encoder.clear();
                         break;
                     }
                     // Others have taken the packets over, and the database is well enough to refuse their rows.

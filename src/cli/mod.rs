@@ -18,6 +18,8 @@ pub mod doctor;
 mod finding;
 /// `trackport health`
 pub mod health;
+/// `trackport import`
+pub mod import;
 /// `trackport man`
 pub mod man;
 /// `trackport migrate`
@@ -123,6 +125,9 @@ Examples:
     /// The running server follows within seconds.
     #[command(subcommand)]
     Device(device::Command),
+    /// Take over what another server knows, while both go on running
+    #[command(subcommand)]
+    Import(import::Command),
     /// Look at packets that could not be read or stored, and store, export or remove them
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -211,6 +216,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Doctor(args) => doctor::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
+        Command::Import(command) => import::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
         Command::Spool(command) => spool::run(command, conf),
         Command::Send(args) => send::run(args, conf),
@@ -306,6 +312,9 @@ mod tests {
             "trackport device refuse 356307042441013",
             "trackport device rename 356307042441013 Van",
             "trackport device remove 356307042441013",
+            "trackport device forget 356307042441013 --yes --refuse --wait 5min",
+            "trackport import traccar --from postgresql:///traccar --time-zone Europe/Vilnius --dry-run",
+            "trackport import traccar --devices d.csv --positions p.csv --since 2026-01-01 --source old",
             "trackport quarantine list --imei 356307042441013 --code crc --acked --limit 5 --json",
             "trackport quarantine show 1 2 --json",
             "trackport quarantine retry 1 2 --dry-run",
@@ -356,6 +365,13 @@ mod tests {
             ("trackport device", 64),
             ("trackport device add 123", 64),
             ("trackport device accept", 64),
+            ("trackport device forget", 64),
+            ("trackport import traccar", 64),
+            ("trackport import traccar --positions p.csv", 64),
+            (
+                "trackport import traccar --from postgresql:///t --devices d.csv",
+                64,
+            ),
             ("trackport quarantine", 64),
             ("trackport quarantine show", 64),
             ("trackport quarantine retry 1 --all", 64),

@@ -48,7 +48,12 @@ pub enum Response {
         total: usize,
     },
     /// To [`Request::Device`].
-    Device(DeviceNow),
+    Device {
+        /// Whether the device list is loaded from the database.
+        is_loaded: bool,
+        /// The device as it is in memory; absent: it is not.
+        device: Option<DeviceNow>,
+    },
     /// What was asked for was done.
     Done {
         /// In words.
@@ -288,10 +293,14 @@ pub struct Remark {
 /// What the server knows of a device now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceNow {
-    /// `accepted`, …; absent where the device is not on its list.
-    pub state: Option<String>,
+    /// `device.id`; absent while the database has not given it one.
+    pub id: Option<i32>,
+    /// `accepted`, `refused`, …
+    pub state: String,
     /// It is kept out for a while, because its last session stopped a thread.
     pub is_kept_out: bool,
+    /// Its sessions, its packets on their way, and its rows that are being stored.
+    pub n_holders: usize,
 }
 
 /// One session.

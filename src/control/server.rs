@@ -327,11 +327,15 @@ fn device(hub: &Hub, imei: &str) -> Response {
         Ok(imei) => imei,
         Err(answer) => return answer,
     };
-    let device = hub.fleet.get(imei);
-    Response::Device(DeviceNow {
-        state: device.as_ref().map(|one| one.state().to_string()),
-        is_kept_out: device.is_some_and(|one| one.is_kept_out(clock::now())),
-    })
+    Response::Device {
+        is_loaded: hub.fleet.is_loaded(),
+        device: hub.fleet.get(imei).map(|device| DeviceNow {
+            id: device.id(),
+            state: device.state().to_string(),
+            is_kept_out: device.is_kept_out(clock::now()),
+            n_holders: device.n_holders(),
+        }),
+    }
 }
 
 fn close_session(hub: &Hub, imei: &str) -> Response {

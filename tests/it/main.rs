@@ -61,6 +61,10 @@ mod conf_cli;
 mod environment;
 // What waits on disk, in the hands of people.
 mod spool_cli;
+// Whoever moves in from Traccar.
+mod traccar;
+// A device that is erased, while it goes on sending.
+mod forget;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.

@@ -39,8 +39,14 @@ struct Stored {
 /// What the server knows.
 #[derive(Debug)]
 struct Live {
-    now: DeviceNow,
+    now: Option<DeviceNow>,
     sessions: Vec<Session>,
+}
+
+impl Live {
+    fn is_kept_out(&self) -> bool {
+        self.now.as_ref().is_some_and(|now| now.is_kept_out)
+    }
 }
 
 struct Facts {
@@ -105,7 +111,7 @@ fn ask_server(conf: &Conf, imei: Imei) -> Result<Live, ClientError> {
     let socket = &conf.control.socket;
     let imei = imei.to_string();
     let asked = client::ask(socket, &Request::Device { imei: imei.clone() })?;
-    let Response::Device(now) = asked else {
+    let Response::Device { device: now, .. } = asked else {
         return Err(io::Error::other("it knows no such question: it is another version").into());
     };
     let sessions = match client::ask(
@@ -152,7 +158,7 @@ impl Facts {
         if let Some(state) = self.shut_out() {
             return state;
         }
-        if self.live.as_ref().is_ok_and(|live| live.now.is_kept_out) {
+        if self.live.as_ref().is_ok_and(Live::is_kept_out) {
             return wrong(
                 "It is kept out for a minute, because what it sent stopped a thread.".to_owned(),
             )
@@ -289,7 +295,7 @@ impl Facts {
                 if live.sessions.is_empty() {
                     lines.push(("session", "none now".to_owned()));
                 }
-                if live.now.is_kept_out {
+                if live.is_kept_out() {
                     lines.push(("kept out", "yes, for a minute".to_owned()));
                 }
             }

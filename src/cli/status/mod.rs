@@ -190,7 +190,7 @@ fn ask_each(conf: &Conf, requests: impl Iterator<Item = Request>) -> anyhow::Res
                 eprintln!("trackport: {text}");
                 failed = true;
             }
-            Response::Status(_) | Response::Sessions { .. } | Response::Device(_) => {
+            Response::Status(_) | Response::Sessions { .. } | Response::Device { .. } => {
                 return other_words();
             }
         }
