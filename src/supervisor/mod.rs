@@ -37,6 +37,7 @@ use crate::intake::{DirectoryMessage, Queued};
 use crate::notes::{Note, Notes};
 use crate::port;
 use crate::port::bind::{BindError, Bound};
+use crate::port::passed::Passed;
 use crate::room::Room;
 use crate::writer::Seat;
 
@@ -64,12 +65,17 @@ pub enum Outcome {
     BeyondMending,
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. Ports take the sockets that were `passed` in place of new ones.
 ///
 /// # Errors
 /// When no thread can be started at all.
-pub fn run(conf_path: &Path, conf: Conf, signals: Signals) -> std::io::Result<Outcome> {
-    let mut supervisor = Supervisor::new(conf_path, conf, signals);
+pub fn run(
+    conf_path: &Path,
+    conf: Conf,
+    signals: Signals,
+    passed: Passed,
+) -> std::io::Result<Outcome> {
+    let mut supervisor = Supervisor::new(conf_path, conf, signals, passed);
     supervisor.start_all()?;
     Ok(supervisor.watch())
 }
@@ -87,6 +93,10 @@ struct Supervisor {
     unbound: Vec<Unbound>,
     /// Ports whose names were looked up, and what came of it.
     looked_up: (Sender<LookedUp>, Receiver<LookedUp>),
+    /// How many are looked up now.
+    n_looked_up: usize,
+    /// Sockets that the process was started with, as far as no port has asked for them.
+    passed: Passed,
     /// Names of threads still to be restarted one after the other.
     restarts: Vec<String>,
     watchdog: Watchdog,
@@ -106,7 +116,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(conf_path: &Path, conf: Conf, signals: Signals) -> Supervisor {
+    fn new(conf_path: &Path, conf: Conf, signals: Signals, passed: Passed) -> Supervisor {
         let conf = ports::with_accept(conf);
         let room = Room::new(conf.limits.queue);
         let schema_ready = Arc::new(AtomicBool::new(false));
@@ -165,6 +175,8 @@ impl Supervisor {
             zombies: Vec::new(),
             unbound: Vec::new(),
             looked_up: crossbeam_channel::bounded(10_000),
+            n_looked_up: 0,
+            passed,
             restarts: Vec::new(),
             generation: 0,
             ended,
@@ -206,6 +218,7 @@ impl Supervisor {
         for port in self.conf.ports.clone() {
             self.bind(&port);
         }
+        self.close_unwanted();
         self.publish();
         let status = self.status_line();
         systemd::ready(&status);
@@ -260,6 +273,7 @@ impl Supervisor {
             } else {
                 self.take_looked_up();
                 self.retry_unbound(now);
+                self.close_unwanted();
             }
             self.watchdog.turn(now, &self.hub);
             if now >= second_at {

@@ -14,3 +14,7 @@ mod harness;
 mod root;
 // The same, booted.
 mod booted;
+// trackport on it, as an operator has it.
+mod service;
+// The unit under a real systemd.
+mod unit;
