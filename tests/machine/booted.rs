@@ -145,6 +145,11 @@ impl Booted {
         found.expect("the process runs")
     }
 
+    /// Where a file of it lies, what is mounted in it included.
+    pub fn live_path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.first))
+    }
+
     /// A property of a unit, as `systemctl show` has it.
     pub fn property(&self, unit: &str, name: &str) -> String {
         let value = self.must(&["systemctl", "show", "--value", "--property", name, unit]);

@@ -18,3 +18,5 @@ mod booted;
 mod service;
 // The unit under a real systemd.
 mod unit;
+// Processes follow each other, and nobody is refused.
+mod sockets;

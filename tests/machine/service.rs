@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use postgres::{Client, NoTls};
+use trackport::control::client;
+use trackport::control::messages::{Request, Response, Status};
 
 use crate::booted::Booted;
-use crate::harness::daemon::{BINARY, text};
+use crate::harness::daemon::BINARY;
 use crate::harness::{eventually, secs};
 use crate::root::Root;
 
@@ -59,16 +61,29 @@ impl Service {
     #[track_caller]
     pub fn start(&self) {
         self.0.must(&["systemctl", "start", UNIT]);
-        self.wait_database();
+        self.wait_all_well();
     }
 
-    /// Waits until its writer and its device list have the database.
+    /// What it says of itself over its control socket, if it answers.
+    pub fn status(&self) -> Option<Status> {
+        let socket = self.0.live_path("/run/trackport/control.sock");
+        match client::ask(&socket, &Request::Status) {
+            Ok(Response::Status(status)) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Waits until its ports, its writers and its device list are there, and nothing waits in the spool.
     #[track_caller]
-    pub fn wait_database(&self) {
+    pub fn wait_all_well(&self) {
         eventually(PATIENCE, "everything runs", || {
-            let status = text(&self.0.run(&["trackport", "status"]).stdout);
-            let status = status.to_lowercase();
-            !status.contains("degraded") && self.status_text().starts_with("1 ports")
+            self.status().is_some_and(|status| {
+                status.troubles.is_empty()
+                    && status.devices_loaded
+                    && status.writers.iter().all(|writer| writer.database == "up")
+                    && status.ports.iter().all(|port| port.state == "running")
+                    && status.spool.packets == 0
+            })
         });
     }
 
