@@ -197,6 +197,7 @@ pub const LOG_MODULES: &[&str] = &[
     "store",
     "supervisor",
     "trace",
+    "web",
     "writer",
 ];
 
