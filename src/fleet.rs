@@ -566,4 +566,42 @@ mod tests {
         fleet.put(&known(ONE, DeviceState::Pending));
         assert!(is_closed(&receiver), "it was accepted and is not any more");
     }
+
+    #[test]
+    fn whoever_holds_a_device_is_counted() {
+        let fleet = Fleet::default();
+        let device = fleet.put(&known(ONE, DeviceState::Accepted));
+        assert_eq!(device.n_holders(), 0);
+        let packet = Arc::clone(&device);
+        assert_eq!(device.n_holders(), 1);
+        drop(packet);
+        assert_eq!(fleet.get(device.imei).unwrap().n_holders(), 1, "`device`");
+    }
+
+    #[test]
+    fn a_forgotten_device_is_gone_and_its_session_closed() {
+        let (_poll, inbox, receiver) = inbox();
+        let fleet = Fleet::default();
+        let device = fleet.put(&known(ONE, DeviceState::Accepted));
+        let session = SessionRef {
+            inbox,
+            session: SessionId { slot: 1, serial: 1 },
+        };
+        device.take_over(&session, 0);
+        fleet.forget(device.imei);
+        assert!(fleet.get(device.imei).is_none() && fleet.is_empty());
+        assert!(matches!(receiver.try_recv(), Ok(PortMessage::Close { .. })));
+        // Its id and its IMEI may come again, each for another.
+        fleet.put(&known_as(7, TWO, DeviceState::Accepted));
+        fleet.put(&known_as(8, ONE, DeviceState::Accepted));
+        assert_eq!(fleet.len(), 2);
+        // One that waits for its id is none that the database could have erased.
+        let new = fleet.put_without_id(
+            "356307042441039".parse().unwrap(),
+            DeviceState::Accepted,
+            true,
+        );
+        fleet.forget(new.imei);
+        assert!(fleet.get(new.imei).is_some());
+    }
 }

@@ -211,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn rows_hold_their_device_until_they_are_forgotten() {
+        let packet = received(&[at(1, 0)], false);
+        let device = Arc::clone(&packet.device);
+        let before = Arc::strong_count(&device);
+        let mut encoder = encoded(&[packet], false);
+        assert_eq!(Arc::strong_count(&device), before, "instead of the packet");
+        encoder.clear();
+        assert_eq!(Arc::strong_count(&device), before - 1);
+    }
+
+    #[test]
     fn only_what_may_be_known_goes_through_staging() {
         let packets = [received(&[at(1, 0)], true), received(&[at(2, 0)], false)];
         let encoder = encoded(&packets, false);

@@ -89,6 +89,13 @@ impl<'a> Storer<'a> {
     /// # Errors
     /// When the thread has to end; the packets that are left are the caller's.
     pub fn store(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
+        let stored = self.store_all(lot);
+        // The rows hold their devices, and nobody tries them again.
+        self.encoder.clear();
+        stored
+    }
+
+    fn store_all(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
         while !lot.is_empty() {
             match packets_in_front(lot) {
                 0 => self.store_broken(lot)?,
@@ -114,7 +121,6 @@ impl<'a> Storer<'a> {
                             lot.settle(n, Outcome::Durable(Store::Database));
                             self.notes.leave_latest(self.encoder.take_latest());
                         }
-                        self.encoder.clear();
                         break;
                     }
                     // Others have taken the packets over, and the database is well enough to refuse their rows.

@@ -129,18 +129,24 @@ struct Forgetting<'a> {
 impl Forgetting<'_> {
     /// Finds out whether a server runs. One that is connected to the database and cannot be asked would bring the device back.
     fn find_server(&mut self, client: &mut Client) -> anyhow::Result<()> {
-        match self.ask() {
-            Ok(_) => self.is_running = true,
-            Err(error) if is_nobody_there(&error) => {
-                if let [first, ..] = forget::servers(client)?.as_slice() {
-                    anyhow::bail!(
-                        "a server is connected to this database as {first}, and does not answer at {}: it may hold packets of the device. \
-                         Run this where that server runs, with its conf file, or stop it; nothing is erased",
-                        self.conf.control.socket.display()
-                    );
-                }
-            }
+        let socket = &self.conf.control.socket;
+        let own = match self.ask() {
+            Ok(_) => match client::ask(socket, &Request::Status)? {
+                Response::Status(status) => Some(format!("trackport/{}-", status.pid)),
+                _ => anyhow::bail!("the running server is another version: restart it"),
+            },
+            Err(error) if is_nobody_there(&error) => None,
             Err(error) => return Err(error).context("nothing is erased"),
+        };
+        self.is_running = own.is_some();
+        let servers = forget::servers(client)?;
+        let is_own = |name: &str| own.as_ref().is_some_and(|own| name.starts_with(own));
+        if let Some(other) = servers.iter().find(|name| !is_own(name)) {
+            anyhow::bail!(
+                "a server is connected to this database as {other}, and does not answer at {}: it may hold packets of the device. \
+                 Run this where that server runs, with its conf file, or stop it; nothing is erased",
+                socket.display()
+            );
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! Invariants: an import fills in and never overwrites: what somebody wrote here stays, and so does a state. What Traccar kept beside
 //! is under the one key `traccar` of the attributes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::BufRead;
 
 use postgres::Client;
@@ -44,6 +44,7 @@ pub(super) fn read<R: BufRead>(
 ) -> anyhow::Result<Vec<TraccarDevice>> {
     let mut devices: Vec<TraccarDevice> = Vec::new();
     let mut seen: HashMap<Imei, i64> = HashMap::new();
+    let mut odd_models = BTreeSet::new();
     while let Some(row) = table.next()? {
         match device(&row, groups) {
             Ok(device) => {
@@ -52,6 +53,12 @@ pub(super) fn read<R: BufRead>(
                     let text = format!("{} is device {other} already", device.imei);
                     mistakes.tell(&row.label(), &text);
                     continue;
+                }
+                if let Some(model) = &device.model
+                    && models::known(model).is_none()
+                    && odd_models.insert(model.clone())
+                {
+                    eprintln!("warning: {}: {}", row.label(), models::unknown(model));
                 }
                 devices.push(device);
             }

@@ -445,45 +445,73 @@ fn of_exported_files_every_row_that_can_be_read_is_taken_and_the_others_are_name
     assert!(out.contains(" 0 stored, 8 there already"), "{out}");
 }
 
+/// What MariaDB 10.11 (`mariadb --batch --quick`) and H2 2.1 (`CSVWRITE`) wrote of the same two devices and positions.
+const EXPORTS: [(&str, &str, &str); 2] = [
+    (
+        "mariadb",
+        include_str!("mariadb_devices.tsv"),
+        include_str!("mariadb_positions.tsv"),
+    ),
+    (
+        "h2",
+        include_str!("h2_devices.csv"),
+        include_str!("h2_positions.csv"),
+    ),
+];
+
 #[test]
-fn what_mysql_prints_in_a_batch_gives_the_same_rows_as_the_database() {
-    let mut place = Place::new();
-    place.device(1, 1);
-    place.positions(1, "2026-01-01", 3);
-    let folder = place.daemon.folder();
-    let (devices, positions) = (folder.file("d.tsv"), folder.file("p.tsv"));
-    // A BIT(1) is a byte, and a tab inside a text a backslash and a t.
-    let one = imei(1);
-    let text = format!("id\tname\tuniqueid\tdisabled\tphone\n1\tA\\tB \"c\"\t{one}\t\u{1}\tNULL\n");
-    fs::write(&devices, text).unwrap();
-    let text = "id\tdeviceid\tprotocol\tservertime\tdevicetime\tfixtime\tvalid\tlatitude\tlongitude\taltitude\tspeed\tcourse\taddress\tattributes\n\
-        1\t1\tteltonika\t2026-01-01 00:00:00\t2026-01-01 00:00:00\t2026-01-01 00:00:00\t\u{1}\t54.5\t25.25\t100\t29.15766738660907\t90\tNULL\t\
-        {\"priority\":0,\"sat\":9,\"ignition\":true,\"totalDistance\":0}\n";
-    fs::write(&positions, text).unwrap();
-    let from_files = [
-        "import",
-        "traccar",
-        "--devices",
-        path(&devices),
-        "--positions",
-        path(&positions),
-    ];
-    let (out, _) = place.run(&from_files);
-    assert!(out.contains("1 positions read, 1 stored"), "{out}");
-    let (name, _, phone, state, _) = known(&mut place.here, 1);
+fn what_mysql_and_h2_write_out_is_read_as_it_was() {
+    let mut all = Vec::new();
+    for (source, devices, positions) in EXPORTS {
+        let mut place = Place::new();
+        let folder = place.daemon.folder();
+        let (devices_file, positions_file) = (folder.file("d"), folder.file("p"));
+        fs::write(&devices_file, devices).unwrap();
+        fs::write(&positions_file, positions).unwrap();
+        let (out, err) = place.run(&[
+            "import",
+            "traccar",
+            "--devices",
+            path(&devices_file),
+            "--positions",
+            path(&positions_file),
+        ]);
+        assert!(out.contains("2 devices added"), "{source}: {out}{err}");
+        assert!(
+            out.contains("2 positions read, 2 stored"),
+            "{source}: {out}{err}"
+        );
+        assert_eq!(err, "", "{source}");
+        let (name, _, phone, state, attributes) = known(&mut place.here, 1);
+        assert_eq!(name.as_deref(), Some("Van \"7\"\ttab"), "{source}");
+        assert_eq!((phone, state.as_str()), (None, "refused"), "{source}");
+        assert_eq!(
+            attributes["traccar"]["attributes"],
+            json!({"a": "x\\y"}),
+            "{source}"
+        );
+        let (name, _, _, state, _) = known(&mut place.here, 2);
+        assert_eq!(
+            (name.as_deref(), state.as_str()),
+            (Some("ü"), "accepted"),
+            "{source}"
+        );
+        let sql = "SELECT to_jsonb(p) FROM trackport.imported_position p ORDER BY source_id";
+        let rows = place.here.query(sql, &[]).unwrap();
+        all.push(rows.iter().map(|row| row.get(0)).collect::<Vec<Value>>());
+    }
+    assert_eq!(all[0], all[1]);
+    let first = &all[0][0];
+    assert_eq!(first["address"], "Line 1\nLine 2");
     assert_eq!(
-        (name.as_deref(), phone, state.as_str()),
-        (Some("A\tB \"c\""), None, "refused")
+        (&first["fix"], &first["speed_kmh"]),
+        (&json!(true), &json!(54))
     );
-    let sql = "SELECT to_jsonb(p) FROM trackport.imported_position p WHERE source_id = 1";
-    let by_file: Value = place.here.query_one(sql, &[]).unwrap().get(0);
-    place
-        .here
-        .batch_execute("TRUNCATE trackport.imported_position, trackport.import_progress")
-        .unwrap();
-    place.import(&[]);
-    let by_database: Value = place.here.query_one(sql, &[]).unwrap().get(0);
-    assert_eq!(by_file, by_database);
+    assert_eq!(first["attributes"], json!({"alarm": "a \"q\""}));
+    assert_eq!(
+        (&all[0][1]["fix"], &all[0][1]["attributes"]),
+        (&json!(false), &json!({}))
+    );
 }
 
 #[test]
