@@ -57,6 +57,8 @@ mod partitions;
 mod conf_cli;
 // What waits on disk, in the hands of people.
 mod spool_cli;
+// What stands between a tracker and a row, and whether it is found.
+mod doctor;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.

@@ -117,7 +117,7 @@ fn examine(conf: &Conf, path: &Path) -> Vec<Examined> {
         "database",
         match &database {
             Ok(facts) => database::findings(facts, conf, now),
-            Err(why) => database::unasked(why, running),
+            Err(why) => database::unasked(why, &status),
         },
     );
     add(
