@@ -307,6 +307,48 @@ fn a_cluster_that_breaks_the_promise_or_fills_its_disk_is_found() {
 }
 
 #[test]
+fn a_standby_that_acknowledgements_do_not_wait_for_is_found() {
+    let cluster = pg::Cluster::start();
+    let (database, mut client) = cluster.migrated();
+    let daemon = Setup::new(&database.url).port(free_port()).start();
+    let standby = cluster.standby("replica1");
+    eventually(secs(30), "the standby follows", || {
+        number(
+            &mut client,
+            "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'",
+            &[],
+        ) == 1
+    });
+    examine(&daemon).has(
+        "odd",
+        "database",
+        "1 standby (replica1) may lag",
+        "synchronous_standby_names",
+    );
+    client
+        .batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'")
+        .unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    eventually(secs(10), "acknowledgements wait for the standby", || {
+        examine(&daemon)
+            .bad()
+            .iter()
+            .all(|one| !one[2].contains("may lag"))
+    });
+    // Whoever names the standby by mistake is told.
+    let name = database.url.split(['/', '?']).nth(3).unwrap();
+    let url = standby.url(name, "postgres");
+    daemon.edit_conf(|text| text.replace(&database.url, &url));
+    examine(&daemon).has(
+        "wrong",
+        "database",
+        "it is a standby and takes no rows",
+        "[database] url",
+    );
+    daemon.edit_conf(|text| text.replace(&url, &database.url));
+}
+
+#[test]
 fn who_is_turned_away_is_told_with_the_command_that_lets_it_in() {
     let (daemon, mut client, port) = started_known();
     let stranger = imei(3);
@@ -467,6 +509,13 @@ fn packets_that_stop_at_the_same_byte_point_at_the_tunnel() {
         "a packet from 127.8.8.0/24",
         "bad coverage",
     );
+    // Once a whole one comes from there, the way is free.
+    let mut device = Device::connect_from([127, 9, 9, 4], port);
+    device.send(&login(imei(7)));
+    assert_eq!(device.answer(1, ANSWER), Answer::Bytes(vec![1]));
+    device.deliver(&whole);
+    let found = examine(&daemon);
+    found.has("odd", "network", "3 packets from 127.9.9.0/24", "bad coverage");
 }
 
 #[test]
@@ -683,12 +732,8 @@ fn a_user_who_may_not_see_everything_is_told_what_and_how() {
     let program = daemon.folder().file("trackport");
     fs::copy(crate::harness::daemon::BINARY, &program).unwrap();
     let output = std::process::Command::new("setpriv")
-        .args([
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            crate::harness::daemon::BINARY,
-        ])
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(program)
         .args(["doctor", "--json", "--conf"])
         .arg(daemon.conf())
         .output()

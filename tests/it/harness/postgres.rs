@@ -59,8 +59,8 @@ pub fn shared() -> &'static Cluster {
 }
 
 impl Cluster {
-    /// Makes and starts a cluster.
-    pub fn start() -> Cluster {
+    /// A folder and a port for a cluster that is not made yet.
+    fn place() -> Cluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Short, because the path of a socket has about a hundred bytes.
         let folder = std::env::temp_dir().join(format!(
@@ -78,7 +78,13 @@ impl Cluster {
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
             .port();
-        let cluster = Cluster { folder, port };
+        Cluster { folder, port }
+    }
+
+    /// Makes and starts a cluster.
+    pub fn start() -> Cluster {
+        let cluster = Cluster::place();
+        let port = cluster.port;
         run(cluster
             .tool("initdb")
             .args([
@@ -101,6 +107,36 @@ impl Cluster {
         fs::write(&file, settings).expect("the settings of the cluster");
         cluster.start_server();
         cluster
+    }
+
+    /// A standby of this cluster, which follows it by `name`.
+    pub fn standby(&self, name: &str) -> Cluster {
+        let standby = Cluster::place();
+        let from = format!("{} application_name={name}", self.keys());
+        run(self
+            .tool("pg_basebackup")
+            .args(["-R", "-X", "stream", "-c", "fast", "-d", &from, "-D"])
+            .arg(standby.data()));
+        let settings = format!(
+            "port = {}\nunix_socket_directories = '{}'\n",
+            standby.port,
+            standby.folder.display()
+        );
+        let file = standby.data().join("postgresql.auto.conf");
+        let mut all = fs::read_to_string(&file).expect("the settings of the standby");
+        all.push_str(&settings);
+        fs::write(&file, all).expect("the settings of the standby");
+        standby.start_server();
+        standby
+    }
+
+    /// How its superuser connects, as `key=value` pairs.
+    fn keys(&self) -> String {
+        format!(
+            "host={} port={} user=postgres",
+            self.folder.display(),
+            self.port
+        )
     }
 
     /// Starts the server after `stop_server` or a kill.
