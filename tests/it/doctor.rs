@@ -124,12 +124,7 @@ fn a_server_that_does_not_run_is_wrong_and_a_port_that_another_has_is_named() {
     let daemon = Setup::new(&database.url).port(port).write();
     let found = examine(&daemon);
     found.has("wrong", "server", "does not run", "");
-    assert_eq!(
-        found.bad().len(),
-        2,
-        "nobody may log in yet, either: {:#?}",
-        found.bad()
-    );
+    assert_eq!(found.bad().len(), 1, "{:#?}", found.bad());
     let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let own = format!(
         "127.0.0.1:{port} is taken by process {} ",
@@ -515,7 +510,12 @@ fn packets_that_stop_at_the_same_byte_point_at_the_tunnel() {
     assert_eq!(device.answer(1, ANSWER), Answer::Bytes(vec![1]));
     device.deliver(&whole);
     let found = examine(&daemon);
-    found.has("odd", "network", "3 packets from 127.9.9.0/24", "bad coverage");
+    found.has(
+        "odd",
+        "network",
+        "3 packets from 127.9.9.0/24",
+        "bad coverage",
+    );
 }
 
 #[test]
@@ -719,6 +719,77 @@ fn too_few_descriptors_for_the_fleet_are_found() {
         "500 devices are known",
         "LimitNOFILE=1024",
     );
+}
+
+#[test]
+fn root_sees_by_the_eyes_of_the_server_where_the_database_knows_that_user_alone() {
+    if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) != 0) {
+        eprintln!("skipped: only root can be somebody else");
+        return;
+    }
+    // As on the machine of the README: the database takes each user by the name that the system gives it.
+    let cluster = pg::Cluster::start();
+    let folder = crate::harness::daemon::Folder::new();
+    let rules = folder.file("pg_hba.conf");
+    fs::write(&rules, "local all postgres trust\nlocal all all peer\n").unwrap();
+    open_to_all(&folder.file(""), &rules);
+    let database = cluster.database();
+    let name = database.url.split(['/', '?']).nth(3).unwrap();
+    let mut client = database.connect();
+    for change in [
+        "CREATE ROLE nobody LOGIN".to_owned(),
+        format!("ALTER DATABASE {name} OWNER TO nobody"),
+        format!("ALTER SYSTEM SET hba_file = '{}'", rules.display()),
+    ] {
+        client.batch_execute(&change).unwrap();
+    }
+    drop(client);
+    cluster.stop_server("fast");
+    cluster.start_server();
+    let url = cluster.url(name, "nobody");
+    let program = folder.file("trackport");
+    fs::copy(crate::harness::daemon::BINARY, &program).unwrap();
+    // A copy of the program, because its own place may be root's closed home.
+    let run = format!(
+        "exec setpriv --reuid=65534 --regid=65534 --clear-groups {} \"$@\"",
+        program.display()
+    );
+    let words = ["/bin/sh", "-c", run.as_str()].map(str::to_owned).into();
+    let mut daemon = Setup::new(&url)
+        .known_only()
+        .port(free_port())
+        .under(words)
+        .write();
+    open_to_all(&daemon.folder().file(""), &daemon.conf());
+    daemon.launch();
+    daemon.wait_ready();
+    let ask = |args: &[&str]| {
+        let output = std::process::Command::new(&program)
+            .args(args)
+            .arg("--conf")
+            .arg(daemon.conf())
+            .output()
+            .unwrap();
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, told) = ask(&["doctor"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("ok       database    PostgreSQL"), "{told}");
+    assert!(told.contains("no device may log in yet"), "{told}");
+    assert!(
+        told.contains("ok       ports ") && told.contains("ok       descriptors "),
+        "{told}"
+    );
+    let (code, told) = ask(&["doctor", "--imei", &imei(20).to_string()]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("state         not known"), "{told}");
+}
+
+/// Lets every user into `folder` and read `file`.
+fn open_to_all(folder: &std::path::Path, file: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
 #[test]
