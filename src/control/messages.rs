@@ -267,7 +267,7 @@ pub struct Stall {
     pub network: String,
     /// How many.
     pub packets: u64,
-    /// How many of the last ones stopped after the same number of bytes.
+    /// How many of the last ones stopped after the same number of bytes, while no longer one came through.
     pub in_a_row: u64,
     /// After how many bytes the last one stopped.
     pub received: u64,

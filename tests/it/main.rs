@@ -65,6 +65,8 @@ mod spool_cli;
 mod traccar;
 // A device that is erased, while it goes on sending.
 mod forget;
+// What stands between a tracker and a row, and whether it is found.
+mod doctor;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.
