@@ -63,5 +63,7 @@ mod tools;
 mod pressure;
 // Metrics and health over HTTP.
 mod web;
+// Whoever speaks to the web as no friend would.
+mod web_abuse;
 // Whoever tries to take more than there is for one.
 mod limits;

@@ -5,6 +5,7 @@ pub mod daemon;
 pub mod device;
 pub mod http;
 pub mod load;
+pub mod metrics;
 pub mod postgres;
 pub mod rows;
 pub mod trace;
