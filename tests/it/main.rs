@@ -65,5 +65,7 @@ mod pressure;
 mod web;
 // Whoever speaks to the web as no friend would.
 mod web_abuse;
+// What is shipped for Prometheus and Grafana.
+mod prometheus;
 // Whoever tries to take more than there is for one.
 mod limits;
