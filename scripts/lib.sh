@@ -119,3 +119,18 @@ need_machine() {
     have systemd-nspawn && { have mmdebstrap || have debootstrap; } ||
         install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
 }
+
+# Makes sure that Prometheus and promtool are there: by them the tests show that metrics, alerts and dashboard are understood.
+need_prometheus() {
+    have prometheus && have promtool && return
+    # Debian starts and enables a server with the package; only the programs are wanted here.
+    local policy=/usr/sbin/policy-rc.d made='' result=0
+    if have apt-get && [[ ! -e $policy ]]; then
+        as_root sh -c "printf '#!/bin/sh\\nexit 101\\n' >$policy && chmod 0755 $policy"
+        made=1
+    fi
+    (install_packages "Prometheus" "prometheus" "prometheus") || result=1
+    [[ -z $made ]] || as_root rm -f "$policy"
+    if have systemctl; then as_root systemctl disable prometheus >/dev/null 2>&1 </dev/null || true; fi
+    return "$result"
+}

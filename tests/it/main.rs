@@ -73,5 +73,13 @@ mod tools;
 mod pressure;
 // Metrics and health over HTTP.
 mod web;
+// Whoever speaks to the web as no friend would.
+mod web_abuse;
+// Whether the server says when it is ready.
+mod web_ready;
+// The web thread under its supervisor.
+mod web_threads;
+// What is shipped for Prometheus and Grafana.
+mod prometheus;
 // Whoever tries to take more than there is for one.
 mod limits;
