@@ -113,3 +113,15 @@ need_cxx() {
 need_strace() {
     have strace || install_packages "strace" "strace" "strace"
 }
+
+# Makes sure that a small Debian can be made in a folder and booted there: what the tests of a whole machine need.
+need_machine() {
+    have systemd-nspawn && { have mmdebstrap || have debootstrap; } ||
+        install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
+}
+
+# Makes sure that a container image can be looked at and run without an engine. To build one takes none of these.
+need_image_tools() {
+    have umoci && have skopeo && have runc && have ip ||
+        install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
+}
