@@ -32,7 +32,8 @@ macro_rules! facts {
                 match self { $(Fact::$fact => $name,)* }
             }
 
-            fn level(self) -> Level {
+            /// How grave it is.
+            pub fn level(self) -> Level {
                 match self { $(Fact::$fact => Level::$level,)* }
             }
         }
@@ -62,6 +63,14 @@ facts! {
     PortPartly "port bound in part" Warn;
     /// A port was taken out of the conf.
     PortRemoved "port removed" Info;
+    /// The web listens.
+    WebBound "web bound" Info;
+    /// The web cannot be bound; it is tried again, everything else runs.
+    WebNotBound "web not bound" Error;
+    /// The web was taken out of the conf, or moved.
+    WebClosed "web closed" Info;
+    /// The web has as many connections as it may have.
+    WebFull "web full" Warn;
     /// The conf was read again.
     ConfReloaded "conf reloaded" Info;
     /// The conf cannot be used; nothing changed.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
+use crate::acks::Acks;
 use crate::clock::{self, Millis};
 use crate::fleet::Fleet;
 use crate::life::Life;
@@ -18,6 +19,9 @@ use crate::spooler::SpoolState;
 use crate::store::held::Counts;
 use crate::writer::Seat;
 
+/// The supervisor's loop turns every 50 ms; one that took this long stands still, and what it watches is watched no more.
+pub const SUPERVISOR_TURN_MAX_MS: Millis = 10_000;
+
 /// What one thread is doing.
 #[derive(Clone, Debug)]
 pub struct ThreadReport {
@@ -27,15 +31,38 @@ pub struct ThreadReport {
     pub state: &'static str,
     /// How often it was started again after dying or going silent.
     pub n_failures: u32,
+    /// How often of these it had gone silent.
+    pub n_silences: u32,
     /// Why it failed last.
     pub last_failure: String,
     /// Microseconds since 1970 UTC.
     pub started_at_us: i64,
 }
 
-/// A port that could not be bound.
+/// Who listens on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// A tracker port.
+    Port,
+    /// The web thread.
+    Web,
+}
+
+impl Listener {
+    /// The word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Listener::Port => "port",
+            Listener::Web => "web",
+        }
+    }
+}
+
+/// A socket that could not be bound.
 #[derive(Clone, Debug)]
 pub struct UnboundReport {
+    /// Whose.
+    pub listener: Listener,
     /// What the conf says.
     pub listen: String,
     /// Why not.
@@ -63,10 +90,22 @@ pub struct Hub {
     pub receive_used: Arc<AtomicUsize>,
     /// Bytes of packets that wait for room.
     pub waiting_used: Arc<AtomicUsize>,
+    /// How many bytes of each of the two there may be.
+    pub receive_limit: usize,
+    /// Sessions of all ports together.
+    pub sessions_open: Arc<AtomicUsize>,
+    /// How many there may be.
+    pub sessions_max: Arc<AtomicUsize>,
+    /// How long acks took.
+    pub acks: Arc<Acks>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
     pub clock_doubted: AtomicBool,
+    /// Whether the process has been asked to end.
+    pub stopping: AtomicBool,
+    /// When the supervisor's loop turned last.
+    pub turned_at: AtomicU64,
     /// The writers.
     pub writers: Vec<Seat>,
     /// The spool.
@@ -74,7 +113,6 @@ pub struct Hub {
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
     quarantine: Mutex<Counts>,
-    published_at: AtomicU64,
     ports: RwLock<Vec<Arc<Port>>>,
     threads: RwLock<Vec<ThreadReport>>,
     unbound: RwLock<Vec<UnboundReport>>,
@@ -86,6 +124,7 @@ impl Hub {
         conf_path: PathBuf,
         started_at_us: i64,
         room: Arc<Room>,
+        receive_limit: usize,
         schema_ready: Arc<AtomicBool>,
         writers: Vec<Seat>,
         asks: Sender<Ask>,
@@ -97,17 +136,27 @@ impl Hub {
             room,
             receive_used: Arc::default(),
             waiting_used: Arc::default(),
+            receive_limit,
+            sessions_open: Arc::default(),
+            sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
+            acks: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            turned_at: AtomicU64::new(clock::now()),
             writers,
             spool: Arc::default(),
             asks,
             quarantine: Mutex::default(),
-            published_at: AtomicU64::new(clock::now()),
             ports: RwLock::default(),
             threads: RwLock::default(),
             unbound: RwLock::default(),
         }
+    }
+
+    /// For how long the supervisor's loop has not turned.
+    pub fn supervisor_age(&self) -> Millis {
+        clock::now().saturating_sub(self.turned_at.load(Ordering::Relaxed))
     }
 
     /// How much is in quarantine, as the keeper counted it last.
@@ -142,7 +191,7 @@ impl Hub {
             .clone()
     }
 
-    /// The ports that could not be bound.
+    /// The sockets that could not be bound.
     pub fn unbound(&self) -> Vec<UnboundReport> {
         self.unbound
             .read()
@@ -161,12 +210,6 @@ impl Hub {
         *self.ports.write().unwrap_or_else(PoisonError::into_inner) = ports;
         *self.threads.write().unwrap_or_else(PoisonError::into_inner) = threads;
         *self.unbound.write().unwrap_or_else(PoisonError::into_inner) = unbound;
-        self.published_at.store(clock::now(), Ordering::Relaxed);
-    }
-
-    /// Milliseconds from the last [`Hub::publish`] to `now`.
-    pub fn published_age(&self, now: Millis) -> Millis {
-        now.saturating_sub(self.published_at.load(Ordering::Relaxed))
     }
 
     /// Tells every port thread something.

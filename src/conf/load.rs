@@ -118,7 +118,6 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
     let http = http(root, &mut report);
     conf.ports = read_ports(root, &http, &mut report);
     conf.http.listen = http.value;
-    unused_tables(root, &mut report);
     conf.warnings = report.finish()?;
     Ok(conf)
 }
@@ -139,24 +138,6 @@ fn unknown_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
                 TABLES.join("], [")
             );
             report.error(line, Some(name.to_owned()), text);
-        }
-    }
-}
-
-/// Keys that are understood and checked, but that nothing acts on in this release.
-fn unused_tables(root: &DeTable<'_>, report: &mut Report<'_>) {
-    let unused = [(
-        "http",
-        "there is no dashboard and no API yet: nothing listens there",
-    )];
-    for (name, text) in unused {
-        let Some((key, value)) = root.get_key_value(name) else {
-            continue;
-        };
-        if matches!(value.get_ref(), DeValue::Table(table) if !table.is_empty()) {
-            let line = report.line_at(key.span().start);
-            let text = format!("accepted, without effect in this release; {text}");
-            report.warn(Some(line), Some(format!("[{name}]")), text);
         }
     }
 }
@@ -298,33 +279,42 @@ fn retention(root: &DeTable<'_>, report: &mut Report<'_>) -> Retention {
     }
 }
 
-fn http(root: &DeTable<'_>, report: &mut Report<'_>) -> Setting<Option<std::net::SocketAddr>> {
+fn http(root: &DeTable<'_>, report: &mut Report<'_>) -> Setting<Option<Listen>> {
     let table = Section::of(root, "http", &["listen"], report);
-    table.read(report, "listen", None, |value| {
-        let text = match value {
-            DeValue::Integer(number) => number.to_string(),
-            DeValue::String(text) => text.to_string(),
-            _ => {
-                return Err(format!(
-                    "{} is no address; write for example \"127.0.0.1:8080\"",
-                    shown(value)
-                ));
-            }
-        };
-        let mut all = parse_listen(&text)?;
-        match (all.pop(), all.is_empty()) {
-            (Some(Listen::Any(number)), true) => {
-                Ok(Some((std::net::Ipv6Addr::UNSPECIFIED, number).into()))
-            }
-            (Some(Listen::Address(address)), true) => Ok(Some(address)),
-            (Some(Listen::Name(name, number)), true) if name.eq_ignore_ascii_case("localhost") => {
-                Ok(Some((std::net::Ipv4Addr::LOCALHOST, number).into()))
-            }
-            _ => Err(format!(
-                "\"{text}\" is not one address; write for example \"127.0.0.1:8080\""
-            )),
+    let listen = table.read(report, "listen", None, |value| web_listen(value).map(Some));
+    let reach = match &listen.value {
+        Some(Listen::Any(_)) => Some("every address of this machine"),
+        Some(Listen::Address(address)) if address.ip().is_unspecified() => {
+            Some("every address of this machine")
         }
-    })
+        Some(Listen::Address(address)) if !address.ip().is_loopback() => Some("this address"),
+        _ => None,
+    };
+    if let Some(reach) = reach {
+        let text = format!(
+            "whoever reaches {reach} can read metrics and health without a login; let only those in by the firewall who \
+             watch the server, or write \"127.0.0.1:8080\""
+        );
+        report.warn(listen.line, Some(table.key("listen")), text);
+    }
+    listen
+}
+
+fn web_listen(value: &DeValue<'_>) -> Result<Listen, String> {
+    let right = "write for example \"127.0.0.1:8080\"";
+    let text = match value {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::String(text) => text.to_string(),
+        _ => return Err(format!("{} is no address; {right}", shown(value))),
+    };
+    let mut all = parse_listen(&text)?;
+    match (all.pop(), all.is_empty()) {
+        (Some(Listen::Name(name, _)), true) if !name.eq_ignore_ascii_case("localhost") => Err(
+            format!("\"{name}\" is a name, and no name service is asked for this one; {right}"),
+        ),
+        (Some(listen), true) => Ok(listen),
+        _ => Err(format!("\"{text}\" is not one address; {right}")),
+    }
 }
 
 fn control(root: &DeTable<'_>, report: &mut Report<'_>) -> Control {

@@ -41,7 +41,7 @@ pub struct Conf {
     pub retention: Retention,
     /// The tracker ports, ranges expanded, in the order of the file.
     pub ports: Vec<PortConf>,
-    /// Dashboard, API and metrics.
+    /// Metrics and health.
     pub http: Http,
     /// The socket of the command line.
     pub control: Control,
@@ -158,8 +158,8 @@ pub struct PortConf {
 /// `[http]`
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Http {
-    /// Where the web thread listens; `None`: no web thread.
-    pub listen: Option<SocketAddr>,
+    /// Where the web thread listens, as a literal address or `localhost`; `None`: no web thread.
+    pub listen: Option<Listen>,
 }
 
 /// `[control]`

@@ -1,7 +1,7 @@
 //! The `[[port]]` tables: ranges expanded, and no port of the machine given twice.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use toml::de::{DeTable, DeValue};
@@ -30,7 +30,7 @@ struct Entry {
 /// All ports in the order of the file.
 pub(super) fn read_ports(
     root: &DeTable<'_>,
-    http: &Setting<Option<SocketAddr>>,
+    http: &Setting<Option<Listen>>,
     report: &mut Report<'_>,
 ) -> Vec<PortConf> {
     let missing = "no port is given, so nothing can arrive; write for example [[port]] and below it listen = 5027";
@@ -73,12 +73,12 @@ pub(super) fn read_ports(
             }
         }
     }
-    if let Some(address) = http.value {
+    if let Some(listen) = &http.value {
         // A web address listens like a port and can be given twice like one.
         let web = Entry {
             line: http.line.unwrap_or_default(),
-            said: format!("[http].listen = \"{address}\""),
-            ports: vec![plain_port(Listen::Address(address))],
+            said: format!("[http].listen = \"{listen}\""),
+            ports: vec![plain_port(listen.clone())],
         };
         entries.insert(0, web);
         report_collisions(&entries, report);

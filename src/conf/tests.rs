@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 
 const SAMPLE: &str = include_str!("../../conf/trackport.toml");
+const CONTAINER: &str = include_str!("../../conf/container.toml");
 
 fn errors(text: &str) -> Vec<String> {
     parse(text, "t.toml")
@@ -35,6 +36,36 @@ fn sample_port() -> PortConf {
         allow: Vec::new(),
         device: None,
     }
+}
+
+#[test]
+fn the_conf_of_the_container_differs_from_the_defaults_where_a_container_does() {
+    let conf = parse(CONTAINER, "container").unwrap();
+    // Who reaches the address can read there, which is meant.
+    assert!(
+        conf.warnings
+            .iter()
+            .all(|warning| warning.key.as_deref() == Some("[http].listen"))
+    );
+    // Engines wait 10 s for the end.
+    assert!(conf.timeouts.stop < Duration::from_secs(10));
+    // All else that is written may be is the volume.
+    assert!(conf.control.socket.starts_with("/var/lib/trackport"));
+    assert!(conf.spool.directory.starts_with("/var/lib/trackport"));
+    assert_eq!(conf.http.listen, Some(Listen::Any(8080)));
+    let expected = Conf {
+        ports: vec![sample_port()],
+        http: conf.http.clone(),
+        control: conf.control.clone(),
+        timeouts: Timeouts {
+            stop: conf.timeouts.stop,
+            tcp: conf.timeouts.tcp,
+            ..Timeouts::default()
+        },
+        warnings: conf.warnings.clone(),
+        ..Conf::default()
+    };
+    assert_eq!(conf, expected);
 }
 
 #[test]
@@ -83,7 +114,10 @@ fn the_examples_in_the_sample_are_right() {
     let conf = parse(&text, "sample").unwrap();
     assert_eq!(n_examples, keys.len());
     assert_eq!(conf.retention.keep, Some(Duration::from_secs(400 * 86_400)));
-    assert_eq!(conf.http.listen, Some("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(
+        conf.http.listen,
+        Some(Listen::Address("127.0.0.1:8080".parse().unwrap()))
+    );
     assert_eq!(conf.ports[0].accept, Some(Accept::Any));
     assert_eq!(conf.ports[0].allow.len(), 2);
     assert_eq!(
@@ -255,9 +289,37 @@ fn what_is_odd_is_a_warning() {
     assert!(told[0].contains("check digit"));
     assert!(told[1].contains("is understood as \"10.0.0.0/8\""));
     assert!(warnings(&format!("{port}[timeouts]\nstop = \"1 min\""))[0].contains("TimeoutStopSec"));
-    assert!(warnings(&format!("{port}[http]\nlisten = 2"))[0].contains("without effect"));
     assert!(warnings(&format!("{port}[http]")).is_empty());
     assert!(warnings("[[port]]\nlisten = 0")[0].contains("one that stays"));
+}
+
+#[test]
+fn a_web_address_that_others_reach_is_odd() {
+    let http = |listen: &str| {
+        parse(
+            &format!("[[port]]\nlisten = 1\n[http]\nlisten = {listen}"),
+            "t",
+        )
+    };
+    for listen in ["\"127.0.0.1:8080\"", "\"[::1]:8080\"", "\"localhost:8080\""] {
+        assert!(http(listen).unwrap().warnings.is_empty(), "{listen}");
+    }
+    for listen in ["8080", "\"0.0.0.0:8080\"", "\"[2001:db8::1]:8080\""] {
+        let told = http(listen).unwrap().warnings[0].to_string();
+        assert!(
+            told.starts_with("t:4: [http].listen: whoever reaches"),
+            "{told}"
+        );
+        assert!(told.contains("without a login"), "{told}");
+    }
+    for (listen, why) in [
+        ("\"example.org:8080\"", "no name service"),
+        ("\"8080-8081\"", "not one address"),
+        ("true", "no address"),
+    ] {
+        let told = http(listen).unwrap_err().to_string();
+        assert!(told.contains(why), "{told}");
+    }
 }
 
 #[test]

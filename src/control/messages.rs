@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trouble::Readiness;
+
 /// What the command line asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -67,8 +69,10 @@ pub struct Status {
     pub started_at: String,
     /// In seconds.
     pub uptime_s: u64,
-    /// Milliseconds since the supervisor last published what there is; it does so every second.
-    pub supervisor_beat_ms: u64,
+    /// Milliseconds since the supervisor's loop turned, which it does every 50 ms.
+    pub supervisor_turned_ms_ago: u64,
+    /// Whether what devices send now is acknowledged.
+    pub readiness: Readiness,
     /// Nothing wrong, or what is.
     pub troubles: Vec<String>,
     /// Devices known.
@@ -81,6 +85,21 @@ pub struct Status {
     pub queue_limit: usize,
     /// Bytes of incomplete packets.
     pub receive_bytes: usize,
+    /// How many there may be.
+    #[serde(default)]
+    pub receive_limit: usize,
+    /// Sessions that there may be, all ports together.
+    #[serde(default)]
+    pub sessions_limit: usize,
+    /// Packets acked since the start that are in the database.
+    #[serde(default)]
+    pub acks_database: u64,
+    /// Packets acked since the start out of the spool.
+    #[serde(default)]
+    pub acks_spool: u64,
+    /// Devices that have no room left in quarantine.
+    #[serde(default)]
+    pub quarantine_full_devices: u64,
     /// Entries of quarantine that were acked: the only copies of their packets.
     pub quarantine_acked: u64,
     /// Those of them that nobody has dismissed.
@@ -123,8 +142,7 @@ pub struct Writer {
 /// The spool.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Spool {
-    /// `empty`, `taking` packets, `draining`, `waiting` for the database, `full`, `failing` or
-    /// `not usable`.
+    /// One of [`Spool::STATES`]: `waiting` is for the database.
     pub state: String,
     /// What is wrong with it.
     pub trouble: Option<String>,
@@ -140,6 +158,9 @@ pub struct Spool {
     pub records: u64,
     /// RFC 3339: when the oldest packet in it arrived.
     pub oldest_at: Option<String>,
+    /// The same in seconds from then to now.
+    #[serde(default)]
+    pub oldest_age_s: Option<u64>,
     /// Records a second that go in, over the last ten seconds.
     pub records_in_per_s: u64,
     /// Records a second that go out.
@@ -148,6 +169,12 @@ pub struct Spool {
     pub empty_in_s: Option<u64>,
     /// Seconds until it is full, at this rate.
     pub full_in_s: Option<u64>,
+    /// Packets that went in since the start.
+    #[serde(default)]
+    pub total_packets_in: u64,
+    /// Packets that went out since the start.
+    #[serde(default)]
+    pub total_packets_out: u64,
     /// Records that went in since the start.
     pub total_records_in: u64,
     /// Records that went out since the start.
@@ -156,6 +183,19 @@ pub struct Spool {
     pub set_aside_files: u64,
     /// Their bytes.
     pub set_aside_bytes: u64,
+}
+
+impl Spool {
+    /// The states there are.
+    pub const STATES: [&'static str; 7] = [
+        "empty",
+        "taking",
+        "draining",
+        "waiting",
+        "full",
+        "failing",
+        "not usable",
+    ];
 }
 
 /// One port.
@@ -196,6 +236,9 @@ pub struct Thread {
     pub beat_age_ms: u64,
     /// How often it failed.
     pub failures: u32,
+    /// How often of these it went silent.
+    #[serde(default)]
+    pub silences: u32,
     /// Why it failed last.
     pub last_failure: String,
 }

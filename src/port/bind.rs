@@ -141,7 +141,12 @@ pub fn resolve(listen: &Listen) -> Result<Vec<Address>, BindError> {
 /// Opens the sockets of `port`: one, or one for each address of a host name. Each stands for itself: those that work are to
 /// be served whatever became of the others.
 pub fn bind(port: &PortConf) -> Vec<Result<Bound, BindError>> {
-    bind_each(&port.listen, open)
+    bind_listen(&port.listen)
+}
+
+/// Opens the sockets of `listen` like those of a port.
+pub fn bind_listen(listen: &Listen) -> Vec<Result<Bound, BindError>> {
+    bind_each(listen, open)
 }
 
 /// Opens the socket of one resolved address, for example anew after an error. `[::]` falls back to `0.0.0.0`.

@@ -171,7 +171,7 @@ impl Thread {
             return;
         }
         slot.held.keep(&[]);
-        if let Phase::InFlight = slot.phase {
+        if let Phase::InFlight(_) = slot.phase {
             self.n_in_flight -= 1;
         }
         slot.phase = Phase::Open;

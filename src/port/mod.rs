@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
 
+use crate::acks::Acks;
 use crate::conf::{Limits, PortConf, Timeouts};
 use crate::doors::Doors;
 use crate::fleet::Fleet;
@@ -59,6 +60,8 @@ pub struct Surroundings {
     pub directory: Sender<DirectoryMessage>,
     /// The keeper's queue.
     pub notes: Notes,
+    /// How long acks took.
+    pub acks: Arc<Acks>,
     /// `[timeouts]`
     pub timeouts: Timeouts,
     /// `[limits]`

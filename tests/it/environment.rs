@@ -154,7 +154,7 @@ fn a_database_that_is_away_is_no_reason_to_end_the_server_and_with_a_usable_spoo
     let daemon = Setup::new(NOWHERE).port(free_port()).launch();
     daemon.wait_serving();
     let told = daemon.must(&["health"]);
-    assert!(told.starts_with("healthy, degraded: "), "{told}");
+    assert!(told.starts_with("healthy; wrong: "), "{told}");
     let unready = daemon.command(&["health", "--ready"]);
     assert_eq!(unready.status.code(), Some(1), "nobody knows any device");
     assert!(text(&unready.stdout).contains("device list"));
@@ -169,7 +169,7 @@ fn a_database_that_is_away_is_no_reason_to_end_the_server_and_with_a_usable_spoo
     assert_eq!(unready.status.code(), Some(1));
     let told = text(&unready.stdout);
     assert!(
-        told.starts_with("unhealthy: ") && told.contains("spool not usable"),
+        told.starts_with("unhealthy: ") && told.contains("neither the database nor the spool"),
         "{told}"
     );
 }

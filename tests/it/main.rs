@@ -63,5 +63,11 @@ mod spool_cli;
 mod tools;
 // Locks, floods and limits.
 mod pressure;
+// Metrics and health over HTTP.
+mod web;
+// Whoever speaks to the web as no friend would.
+mod web_abuse;
+// What is shipped for Prometheus and Grafana.
+mod prometheus;
 // Whoever tries to take more than there is for one.
 mod limits;

@@ -288,7 +288,7 @@ fn a_container_without_its_database_keeps_packets_in_its_volume_and_the_next_one
     cluster.stop_server("fast");
     container.start();
     let told = container.must(&["health"]);
-    assert!(told.starts_with("healthy, degraded: "), "{told}");
+    assert!(told.starts_with("healthy; wrong: "), "{told}");
     // Known by the copy of the list.
     let mut device = let_in(address, imei(1));
     device.deliver(&packet(1, 3));
