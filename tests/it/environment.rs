@@ -216,3 +216,25 @@ fn a_secret_that_the_user_may_not_read_is_told_and_not_passed_over() {
         "{told}"
     );
 }
+
+#[test]
+fn the_compose_example_starts_this_version_with_what_it_understands() {
+    let text = include_str!("../../conf/compose.yaml");
+    let image = concat!(
+        "image: localhost/trackport:",
+        env!("CARGO_PKG_VERSION"),
+        "\n"
+    );
+    assert!(text.contains(image), "another version");
+    // The secret's name is the one that is looked for; the volume is where the conf of the image writes.
+    for words in [
+        "TRACKPORT_DATABASE_URL: postgresql://",
+        "secrets: [database_password]",
+        ":/var/lib/trackport\n",
+    ] {
+        assert!(text.contains(words), "{words}");
+    }
+    let readme = include_str!("../../README.md");
+    let archive = concat!("trackport-", env!("CARGO_PKG_VERSION"), ".docker.tar");
+    assert!(readme.contains(archive), "README loads another version");
+}
