@@ -2,7 +2,8 @@
 //! container with nothing but its volume to write to it keeps the promise, takes signals, and tells whether it is well.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::container::{
 };
 use crate::harness::daemon::{Folder, text};
 use crate::harness::device::{ANSWER, Device, packet};
+use crate::harness::http;
 use crate::harness::postgres::{self as pg, Cluster};
 use crate::harness::rows::records;
 use crate::harness::{eventually, imei, join, kill, secs, spawn};
@@ -168,6 +170,15 @@ fn walk(folder: &Path) -> Vec<(std::path::PathBuf, fs::FileType)> {
     found
 }
 
+/// The status of what the container's web answers.
+fn ask(address: SocketAddr, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER).ok()?;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: fleet.example\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    http::parse(&http::read_all(&mut stream, ANSWER)).map(|answer| answer.status)
+}
+
 #[track_caller]
 fn let_in(address: SocketAddr, imei: Imei) -> Device {
     let mut device = None;
@@ -201,6 +212,11 @@ fn a_container_stores_what_comes_from_outside_and_loses_nothing_acked_when_it_is
     let_in(address, one).deliver(&packet(0, 5));
     let mut client = pg::connect(&cluster.url("fleet", "postgres"));
     assert_eq!(records(&mut client, one), 5);
+
+    // What Kubernetes asks.
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(ask(container.address(8080), path), Some(200), "{path}");
+    }
 
     // Nobody special, in namespaces of its own, with nothing to write to but the volume.
     let pid = container.pid();
