@@ -69,6 +69,10 @@ mod pressure;
 mod web;
 // Whoever speaks to the web as no friend would.
 mod web_abuse;
+// Whether the server says when it is ready.
+mod web_ready;
+// The web thread under its supervisor.
+mod web_threads;
 // What is shipped for Prometheus and Grafana.
 mod prometheus;
 // Whoever tries to take more than there is for one.

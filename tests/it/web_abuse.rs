@@ -185,14 +185,15 @@ fn a_client_that_reads_nothing_is_given_up() {
     scene.acks();
     scene.web_is_well();
     eventually(secs(30), "the deaf client is given up", || {
-        deaf.take_error().unwrap().is_some() || deaf.write_all(request).is_err_and(gone)
+        deaf.take_error().unwrap().is_some()
+            || deaf.write_all(request).is_err_and(|error| gone(&error))
     });
     assert!(scene.daemon.memory() < memory + (16 << 20));
     scene.acks();
     scene.web_is_well();
 }
 
-fn gone(error: std::io::Error) -> bool {
+fn gone(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
     matches!(error.kind(), BrokenPipe | ConnectionReset)
 }

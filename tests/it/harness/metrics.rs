@@ -7,7 +7,7 @@ use super::http;
 /// The lines of one scrape in the older text form: name, labels, value.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    lines: BTreeMap<(String, Vec<(String, String)>), f64>,
+    lines: BTreeMap<Series, f64>,
     types: BTreeMap<String, String>,
     /// As it came.
     pub text: String,
@@ -52,11 +52,11 @@ impl Metrics {
 
     /// The family that a line's name belongs to.
     fn family(&self, name: &str) -> Option<&str> {
-        let of_histogram = ["_bucket", "_sum", "_count"].iter().filter_map(|suffix| {
+        let mut of_histogram = ["_bucket", "_sum", "_count"].iter().filter_map(|suffix| {
             let family = name.strip_suffix(suffix)?;
             (self.types.get(family)? == "histogram").then_some(family)
         });
-        let family = of_histogram.last().unwrap_or(name);
+        let family = of_histogram.next().unwrap_or(name);
         self.types
             .get_key_value(family)
             .map(|(name, _)| name.as_str())
@@ -99,8 +99,11 @@ impl Metrics {
     }
 }
 
+/// A name and its labels.
+type Series = (String, Vec<(String, String)>);
+
 /// `name{key="value",…} 1.5`
-fn sample(line: &str) -> Option<((String, Vec<(String, String)>), f64)> {
+fn sample(line: &str) -> Option<(Series, f64)> {
     let (series, value) = line.rsplit_once(' ')?;
     let value: f64 = value.parse().ok()?;
     let Some((name, labels)) = series.split_once('{') else {
