@@ -57,6 +57,8 @@ mod clocks;
 mod partitions;
 // The conf file and the command line.
 mod conf_cli;
+// What a release needs of the system that it is installed on.
+mod glibc;
 // The environment in place of the conf file, and health checks.
 mod environment;
 // What waits on disk, in the hands of people.

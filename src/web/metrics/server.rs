@@ -364,6 +364,6 @@ fn threads(to: &mut Families<'_>, hub: &Hub, status: &Status) -> fmt::Result {
     to.gauge(
         "trackport_supervisor_turn_age_seconds",
         "Since the supervisor's loop turned, which it does every 50 ms.",
-        hub.supervisor_age(clock::now()) as f64 / 1e3,
+        hub.supervisor_age() as f64 / 1e3,
     )
 }
