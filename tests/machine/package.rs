@@ -309,6 +309,26 @@ fn the_packages_checkers_find_nothing_that_is_not_explained() {
     assert!(deb.status.success() && told.is_empty(), "{told}");
 }
 
+#[test]
+fn installing_by_hand_keeps_an_edited_conf() {
+    let Some(packages) = Packages::new() else {
+        return;
+    };
+    let binary = tree(&packages.deb(), "by-hand").join("usr/bin/trackport");
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("by-hand");
+    must(Command::new("rm").arg("-rf").arg(&to));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install-files");
+    let install = || must(Command::new(&script).arg(&binary).arg(&to));
+    install();
+    let conf = to.join("etc/trackport/trackport.toml");
+    let as_installed = fs::read_to_string(&conf).unwrap();
+    fs::write(&conf, "# Edited by hand.\n").unwrap();
+    install();
+    assert_eq!(fs::read_to_string(&conf).unwrap(), "# Edited by hand.\n");
+    let beside = conf.with_extension("toml.new");
+    assert_eq!(fs::read_to_string(beside).unwrap(), as_installed);
+}
+
 /// What lintian says of the deb and is meant so, with the reason.
 const LINTIAN: &[(&str, &str)] = &[
     (
