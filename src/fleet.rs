@@ -109,6 +109,12 @@ impl Device {
         Arc::clone(&self.typed.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many hold this entry beside the map and the caller: sessions, packets on their way, rows that are being stored. 0 in an entry
+    /// that may not log in: nothing more of it can come from this process.
+    pub fn n_holders(self: &Arc<Device>) -> usize {
+        Arc::strong_count(self).saturating_sub(2)
+    }
+
     /// Remembers `digest` as that of the last packet and returns the one before; 0: none yet.
     pub fn swap_last_packet(&self, digest: u64) -> u64 {
         self.last_packet.swap(digest, Ordering::Relaxed)
@@ -326,6 +332,20 @@ impl Fleet {
             device.set_state(DeviceState::Removed);
         }
         n_dropped + forgotten.len()
+    }
+
+    /// Drops the device that the database does not have any more.
+    pub fn forget(&self, imei: Imei) {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(device) = self.take_out(imei, |device| device.id().is_some()) else {
+            return;
+        };
+        if let Some(id) = device.id()
+            && by_id.get(&id) == Some(&imei)
+        {
+            by_id.remove(&id);
+        }
+        device.set_state(DeviceState::Removed);
     }
 
     /// Takes the device with this IMEI out of the map if `is_meant`; its session is still to be ended.

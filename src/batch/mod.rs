@@ -22,7 +22,7 @@ use crate::conf::{Database, Timeouts};
 use crate::facts::{self, Fact};
 use crate::intake::{Content, Received};
 use crate::life::Life;
-use crate::mailbox::Outcome;
+use crate::mailbox::{Outcome, Store};
 use crate::notes::{Note, Notes};
 use crate::store::error::StoreError;
 use crate::store::quarantine::{self, QuarantineEntry, Seen};
@@ -111,9 +111,10 @@ impl<'a> Storer<'a> {
                 match self.try_store(lot, n, all_staged) {
                     Ok(()) => {
                         if !self.line.life().is_retired() {
-                            lot.settle(n, Outcome::Durable);
+                            lot.settle(n, Outcome::Durable(Store::Database));
                             self.notes.leave_latest(self.encoder.take_latest());
                         }
+                        self.encoder.clear();
                         break;
                     }
                     // Others have taken the packets over, and the database is well enough to refuse their rows.
@@ -181,7 +182,7 @@ impl<'a> Storer<'a> {
                     packet.n_records
                 ),
             );
-            lot.settle(1, Outcome::Durable);
+            lot.settle(1, Outcome::Durable(Store::Database));
         } else {
             lot.settle(1, Outcome::SendAgain);
         }
@@ -208,7 +209,7 @@ impl<'a> Storer<'a> {
                     packet.device.imei, seen.n_seen
                 ),
             );
-            lot.settle(1, Outcome::QuarantinedForGood);
+            lot.settle(1, Outcome::QuarantinedForGood(Store::Database));
         } else {
             lot.settle(1, Outcome::SendAgain);
         }

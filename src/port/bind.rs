@@ -14,7 +14,7 @@ use crate::conf::{Listen, PortConf};
 
 /// Connections that the kernel completes before they are accepted. std's 128 stalls when a whole network of devices
 /// connects anew at once.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// Of the kernel's memory for what a connection is sent and does not take. Answers have four bytes; left to itself the kernel
 /// would keep megabytes for a device that reads none of them.
 const SEND_BYTES: usize = 8 * 1024;
@@ -141,7 +141,12 @@ pub fn resolve(listen: &Listen) -> Result<Vec<Address>, BindError> {
 /// Opens the sockets of `port`: one, or one for each address of a host name. Each stands for itself: those that work are to
 /// be served whatever became of the others.
 pub fn bind(port: &PortConf) -> Vec<Result<Bound, BindError>> {
-    bind_each(&port.listen, open)
+    bind_listen(&port.listen)
+}
+
+/// Opens the sockets of `listen` like those of a port.
+pub fn bind_listen(listen: &Listen) -> Vec<Result<Bound, BindError>> {
+    bind_each(listen, open)
 }
 
 /// Opens the socket of one resolved address, for example anew after an error. `[::]` falls back to `0.0.0.0`.
@@ -262,6 +267,7 @@ mod tests {
             accept: None,
             allow: Vec::new(),
             device: None,
+            max_segment: None,
         }
     }
 

@@ -12,8 +12,9 @@ use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
 use crate::conf::{Conf, Listen, PortConf};
 use crate::facts::{self, Fact};
-use crate::hub::UnboundReport;
+use crate::hub::{Listener, UnboundReport};
 use crate::life::Life;
+use crate::logging;
 use crate::port::Port;
 use crate::port::bind::{self, Address, BindError, Bound};
 
@@ -34,6 +35,7 @@ impl Unbound {
             .as_ref()
             .map_or_else(|| self.conf.listen.to_string(), bind::label);
         UnboundReport {
+            listener: Listener::Port,
             listen,
             reason: self.reason.clone(),
         }
@@ -281,6 +283,9 @@ impl Supervisor {
             Fact::ConfReloaded,
             format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"),
         );
+        self.move_web(conf.http);
+        logging::apply(&conf.log);
+        self.conf.log = conf.log;
         // Keys that need a restart stay as they were, so that the next reload names them again.
         self.conf.ports = conf.ports;
         self.conf.devices.accept = conf.devices.accept;
