@@ -14,3 +14,5 @@ mod harness;
 mod root;
 // The same, booted.
 mod booted;
+// What stands between a tracker and a row on such a machine, and whether it is found.
+mod doctor;
