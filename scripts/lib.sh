@@ -128,3 +128,9 @@ need_prometheus() {
     if have systemctl; then as_root systemctl disable prometheus >/dev/null 2>&1 </dev/null || true; fi
     return "$result"
 }
+
+# Makes sure that a small Debian can be made in a folder and booted there: what the tests of a whole machine need.
+need_machine() {
+    have systemd-nspawn && { have mmdebstrap || have debootstrap; } ||
+        install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
+}

@@ -61,6 +61,8 @@ facts! {
     PortNotBound "port not bound" Error;
     /// A port is bound in one address family only, or the like.
     PortPartly "port bound in part" Warn;
+    /// systemd passed a socket that no port wants: it was closed.
+    SocketUnwanted "socket not wanted" Warn;
     /// A port was taken out of the conf.
     PortRemoved "port removed" Info;
     /// The web listens.

@@ -1,6 +1,6 @@
 //! One tracker port: what its thread, its supervisor and the command line share of it.
 //!
-//! `bind.rs` makes its socket, `thread.rs` is the loop of its thread, `accept.rs` how connections come in, `strangers.rs` who of
+//! `bind.rs` makes its socket, or takes one that the process was started with (`passed.rs`), `thread.rs` is the loop of its thread, `accept.rs` how connections come in, `strangers.rs` who of
 //! them has not logged in, `slot.rs` one connection, `turn.rs` how it is read, `resting.rs` when it is not, `login.rs` who is let
 //! in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what runs out. The supervisor
 //! owns the listening socket and lends clones, so a replaced thread loses no waiting connection.
@@ -10,6 +10,7 @@ pub mod bind;
 mod ending;
 mod handover;
 mod login;
+pub mod passed;
 mod resting;
 mod slot;
 mod strangers;
