@@ -5,12 +5,15 @@
 //! watches the server.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::batch::Link;
-use crate::hub::{Hub, Listener};
+use crate::hub::{Hub, Listener, ThreadReport};
+use crate::port::{self, Port};
 use crate::spooler;
 use crate::store::held::Counts;
+use crate::writer::Seat;
 
 /// What a trouble means for the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,9 +85,6 @@ pub enum Trouble {
 }
 
 impl Effect {
-    /// Every effect, the harmless first.
-    pub const ALL: [Effect; 3] = [Effect::Person, Effect::Degraded, Effect::NotReady];
-
     /// The word for JSON and labels.
     pub fn name(self) -> &'static str {
         match self {
@@ -222,16 +222,14 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         troubles.push(Trouble::Stopping);
     }
     let schema_ready = hub.schema_ready.load(Ordering::Relaxed);
-    let database = |seat: &crate::writer::Seat| seat.state.link() == Link::Up && schema_ready;
+    let database = |seat: &Seat| seat.state.link() == Link::Up && schema_ready;
     if !hub.writers.iter().all(database) && !hub.spool.is_usable() {
         troubles.push(Trouble::NothingTakes);
     }
     let threads = hub.threads();
-    let is_served = |port: &std::sync::Arc<crate::port::Port>| {
-        let name = crate::port::thread_name(&port.label);
-        let runs = |thread: &crate::hub::ThreadReport| {
-            thread.state == "running" && thread.life.name() == name
-        };
+    let is_served = |port: &Arc<Port>| {
+        let name = port::thread_name(&port.label);
+        let runs = |thread: &ThreadReport| thread.state == "running" && thread.life.name() == name;
         threads.iter().any(runs)
     };
     if !hub.ports().iter().any(is_served) {
@@ -330,6 +328,43 @@ mod tests {
         let troubles = [Trouble::Quarantined(3), Trouble::QuarantineFull(1)];
         assert_eq!(gravest(&troubles), Some(Effect::Person));
         assert_eq!(gravest(&[]), None);
+    }
+
+    #[test]
+    fn every_trouble_has_a_kind_of_its_own_and_words() {
+        let text = || "words".to_owned();
+        let all = [
+            Trouble::Stopping,
+            Trouble::NothingTakes,
+            Trouble::NoPort,
+            Trouble::Database {
+                writer: 0,
+                link: Link::Away,
+                error: text(),
+            },
+            Trouble::Schema,
+            Trouble::Spool {
+                kind: spooler::Trouble::Full,
+                text: text(),
+            },
+            Trouble::DeviceList { n_known: 0 },
+            Trouble::Clock,
+            Trouble::NotBound {
+                listener: Listener::Web,
+                listen: text(),
+                reason: text(),
+            },
+            Trouble::Thread {
+                name: text(),
+                state: "waiting",
+                failure: text(),
+            },
+            Trouble::Quarantined(1),
+            Trouble::QuarantineFull(1),
+        ];
+        let kinds: Vec<&str> = all.iter().map(Trouble::kind).collect();
+        assert_eq!(kinds, Trouble::KINDS);
+        assert!(all.iter().all(|trouble| trouble.to_string().len() > 10));
     }
 
     #[test]

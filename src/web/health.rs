@@ -49,11 +49,7 @@ pub(super) fn supervisor_age(hub: &Hub) -> Millis {
 pub(super) async fn live(State(shared): State<Shared>) -> (StatusCode, Json<Live>) {
     fail::fail_point!("web-request");
     let age = supervisor_age(&shared.hub);
-    let (code, status) = if age <= TURN_MAX_MS {
-        (StatusCode::OK, "live")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "supervisor_stands_still")
-    };
+    let (code, status) = judge_age(age);
     let live = Live {
         status,
         supervisor_turned_ms_ago: age,
@@ -76,11 +72,44 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Rea
     (code, Json(ready))
 }
 
+fn judge_age(age: Millis) -> (StatusCode, &'static str) {
+    if age <= TURN_MAX_MS {
+        (StatusCode::OK, "live")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "supervisor_stands_still")
+    }
+}
+
 fn judge(troubles: &[Trouble]) -> (StatusCode, &'static str) {
     match trouble::gravest(troubles) {
         Some(Effect::NotReady) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
         Some(Effect::Degraded) => (StatusCode::OK, "degraded"),
         // What only a person can end keeps no packet from its ack.
         Some(Effect::Person) | None => (StatusCode::OK, "ready"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_stands_still_is_no_life() {
+        assert_eq!(judge_age(50), (StatusCode::OK, "live"));
+        assert_eq!(
+            judge_age(TURN_MAX_MS + 1).0,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+
+    #[test]
+    fn the_gravest_trouble_decides() {
+        let mut troubles = vec![Trouble::Quarantined(3)];
+        assert_eq!(judge(&troubles), (StatusCode::OK, "ready"));
+        troubles.push(Trouble::Schema);
+        assert_eq!(judge(&troubles), (StatusCode::OK, "degraded"));
+        troubles.push(Trouble::NothingTakes);
+        let unready = (StatusCode::SERVICE_UNAVAILABLE, "not_ready");
+        assert_eq!(judge(&troubles), unready);
     }
 }

@@ -20,3 +20,5 @@ mod service;
 mod unit;
 // Processes follow each other, and nobody is refused.
 mod sockets;
+// The same for those who scrape.
+mod web;
