@@ -35,10 +35,10 @@ pub enum Trouble {
     NothingTakes,
     /// No port has a thread that serves it.
     NoPort,
-    /// A writer has no database.
+    /// A thread has no database.
     Database {
-        /// Its number.
-        writer: usize,
+        /// Its name.
+        thread: String,
         /// How it stands with the database.
         link: Link,
         /// What the database said last.
@@ -157,11 +157,11 @@ impl fmt::Display for Trouble {
             ),
             Trouble::NoPort => f.write_str("no port is served"),
             Trouble::Database {
-                writer,
+                thread,
                 link,
                 error,
             } => {
-                let text = format!("writer-{writer}: database {} {error}", link.name());
+                let text = format!("{thread}: database {} {error}", link.name());
                 f.write_str(text.trim_end())
             }
             Trouble::Schema => f.write_str(
@@ -223,7 +223,9 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
     }
     let schema_ready = hub.schema_ready.load(Ordering::Relaxed);
     let database = |seat: &Seat| seat.state.link() == Link::Up && schema_ready;
-    if !hub.writers.iter().all(database) && !hub.spool.is_usable() {
+    let away = hub.database_away();
+    let database_takes = away.is_none() && hub.writers.iter().all(database);
+    if !database_takes && !hub.spool.is_usable() {
         troubles.push(Trouble::NothingTakes);
     }
     let threads = hub.threads();
@@ -239,11 +241,24 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         let link = seat.state.link();
         if link != Link::Up {
             troubles.push(Trouble::Database {
-                writer,
+                thread: format!("writer-{writer}"),
                 link,
                 error: seat.state.last_error(),
             });
         }
+    }
+    let writers_know = troubles
+        .iter()
+        .any(|trouble| matches!(trouble, Trouble::Database { .. }));
+    if let Some(error) = away
+        && !writers_know
+    {
+        // They find out when they have something to store.
+        troubles.push(Trouble::Database {
+            thread: "directory".to_owned(),
+            link: Link::Away,
+            error,
+        });
     }
     if !schema_ready && hub.writers.iter().any(|seat| seat.state.link() == Link::Up) {
         troubles.push(Trouble::Schema);
@@ -338,7 +353,7 @@ mod tests {
             Trouble::NothingTakes,
             Trouble::NoPort,
             Trouble::Database {
-                writer: 0,
+                thread: text(),
                 link: Link::Away,
                 error: text(),
             },
