@@ -115,6 +115,7 @@ pub struct Hub {
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
     quarantine: Mutex<Counts>,
+    database_away: Mutex<Option<String>>,
     ports: RwLock<Vec<Arc<Port>>>,
     threads: RwLock<Vec<ThreadReport>>,
     unbound: RwLock<Vec<UnboundReport>>,
@@ -151,6 +152,7 @@ impl Hub {
             spool: Arc::default(),
             asks,
             quarantine: Mutex::default(),
+            database_away: Mutex::default(),
             ports: RwLock::default(),
             threads: RwLock::default(),
             unbound: RwLock::default(),
@@ -176,6 +178,23 @@ impl Hub {
             .quarantine
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    /// Why the directory does not reach the database; `None` when it does. It notices within seconds, while a writer finds
+    /// out only when it has something to store.
+    pub fn database_away(&self) -> Option<String> {
+        self.database_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The directory has asked the database something.
+    pub fn set_database_away(&self, why: Option<String>) {
+        *self
+            .database_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// The bound ports.

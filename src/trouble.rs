@@ -5,14 +5,17 @@
 //! watches the server.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Link;
-use crate::hub::{Hub, Listener};
+use crate::hub::{Hub, Listener, ThreadReport};
+use crate::port::{self, Port};
 use crate::spooler;
 use crate::store::held::Counts;
+use crate::writer::Seat;
 
 /// What a trouble means for the devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +37,10 @@ pub enum Trouble {
     NothingTakes,
     /// No port has a thread that serves it.
     NoPort,
-    /// A writer has no database.
+    /// A thread has no database.
     Database {
-        /// Its number.
-        writer: usize,
+        /// Its name.
+        thread: String,
         /// How it stands with the database.
         link: Link,
         /// What the database said last.
@@ -84,9 +87,6 @@ pub enum Trouble {
 }
 
 impl Effect {
-    /// Every effect, the harmless first.
-    pub const ALL: [Effect; 3] = [Effect::Person, Effect::Degraded, Effect::NotReady];
-
     /// The word for JSON and labels.
     pub fn name(self) -> &'static str {
         match self {
@@ -159,11 +159,11 @@ impl fmt::Display for Trouble {
             ),
             Trouble::NoPort => f.write_str("no port is served"),
             Trouble::Database {
-                writer,
+                thread,
                 link,
                 error,
             } => {
-                let text = format!("writer-{writer}: database {} {error}", link.name());
+                let text = format!("{thread}: database {} {error}", link.name());
                 f.write_str(text.trim_end())
             }
             Trouble::Schema => f.write_str(
@@ -224,16 +224,16 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         troubles.push(Trouble::Stopping);
     }
     let schema_ready = hub.schema_ready.load(Ordering::Relaxed);
-    let database = |seat: &crate::writer::Seat| seat.state.link() == Link::Up && schema_ready;
-    if !hub.writers.iter().all(database) && !hub.spool.is_usable() {
+    let database = |seat: &Seat| seat.state.link() == Link::Up && schema_ready;
+    let away = hub.database_away();
+    let database_takes = away.is_none() && hub.writers.iter().all(database);
+    if !database_takes && !hub.spool.is_usable() {
         troubles.push(Trouble::NothingTakes);
     }
     let threads = hub.threads();
-    let is_served = |port: &std::sync::Arc<crate::port::Port>| {
-        let name = crate::port::thread_name(&port.label);
-        let runs = |thread: &crate::hub::ThreadReport| {
-            thread.state == "running" && thread.life.name() == name
-        };
+    let is_served = |port: &Arc<Port>| {
+        let name = port::thread_name(&port.label);
+        let runs = |thread: &ThreadReport| thread.state == "running" && thread.life.name() == name;
         threads.iter().any(runs)
     };
     if !hub.ports().iter().any(is_served) {
@@ -243,11 +243,24 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         let link = seat.state.link();
         if link != Link::Up {
             troubles.push(Trouble::Database {
-                writer,
+                thread: format!("writer-{writer}"),
                 link,
                 error: seat.state.last_error(),
             });
         }
+    }
+    let writers_know = troubles
+        .iter()
+        .any(|trouble| matches!(trouble, Trouble::Database { .. }));
+    if let Some(error) = away
+        && !writers_know
+    {
+        // They find out when they have something to store.
+        troubles.push(Trouble::Database {
+            thread: "directory".to_owned(),
+            link: Link::Away,
+            error,
+        });
     }
     if !schema_ready && hub.writers.iter().any(|seat| seat.state.link() == Link::Up) {
         troubles.push(Trouble::Schema);
@@ -355,6 +368,43 @@ mod tests {
         assert_eq!(gravest(&troubles), Some(Effect::Person));
         assert_eq!(readiness(&troubles), Readiness::Ready);
         assert_eq!(gravest(&[]), None);
+    }
+
+    #[test]
+    fn every_trouble_has_a_kind_of_its_own_and_words() {
+        let text = || "words".to_owned();
+        let all = [
+            Trouble::Stopping,
+            Trouble::NothingTakes,
+            Trouble::NoPort,
+            Trouble::Database {
+                thread: text(),
+                link: Link::Away,
+                error: text(),
+            },
+            Trouble::Schema,
+            Trouble::Spool {
+                kind: spooler::Trouble::Full,
+                text: text(),
+            },
+            Trouble::DeviceList { n_known: 0 },
+            Trouble::Clock,
+            Trouble::NotBound {
+                listener: Listener::Web,
+                listen: text(),
+                reason: text(),
+            },
+            Trouble::Thread {
+                name: text(),
+                state: "waiting",
+                failure: text(),
+            },
+            Trouble::Quarantined(1),
+            Trouble::QuarantineFull(1),
+        ];
+        let kinds: Vec<&str> = all.iter().map(Trouble::kind).collect();
+        assert_eq!(kinds, Trouble::KINDS);
+        assert!(all.iter().all(|trouble| trouble.to_string().len() > 10));
     }
 
     #[test]

@@ -107,12 +107,15 @@ pub fn run(life: &Life, around: &Surroundings) {
                 backoff.reset();
                 reminder.is_over();
                 directory.away_since = None;
+                around.hub.set_database_away(None);
             }
             Err(error) => {
                 directory.client = None;
                 directory.away_since.get_or_insert(clock::now());
                 retry_at = clock::now() + clock::millis(backoff.next());
                 let text = error.to_string();
+                let away = error.is_away().then(|| text.clone());
+                around.hub.set_database_away(away);
                 match reminder.is_due(&text, clock::now()) {
                     Some(lasting_s) => facts::say(
                         Fact::DatabaseAway,

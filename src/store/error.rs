@@ -117,6 +117,17 @@ impl StoreError {
         })
     }
 
+    /// Whether the server is away: not there, gone in the middle, or going or coming just now (57P…).
+    pub fn is_away(&self) -> bool {
+        match self {
+            StoreError::Unreachable { .. } => true,
+            StoreError::Database(error) => error
+                .as_db_error()
+                .is_none_or(|refused| refused.code().code().starts_with("57P")),
+            _ => false,
+        }
+    }
+
     /// Whether two transactions were in each other's way: the same again, on the same connection.
     pub fn is_collision(&self) -> bool {
         match self {

@@ -38,11 +38,7 @@ struct Reason {
 pub(super) async fn live(State(shared): State<Shared>) -> (StatusCode, Json<Live>) {
     fail::fail_point!("web-request");
     let age = shared.hub.supervisor_age();
-    let (code, status) = if age <= SUPERVISOR_TURN_MAX_MS {
-        (StatusCode::OK, "live")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "supervisor_stands_still")
-    };
+    let (code, status) = judge_age(age);
     let live = Live {
         status,
         supervisor_turned_ms_ago: age,
@@ -67,4 +63,26 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Rea
         reasons: reasons.collect(),
     };
     (code, Json(ready))
+}
+
+fn judge_age(age: Millis) -> (StatusCode, &'static str) {
+    if age <= SUPERVISOR_TURN_MAX_MS {
+        (StatusCode::OK, "live")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "supervisor_stands_still")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_stands_still_is_no_life() {
+        assert_eq!(judge_age(50), (StatusCode::OK, "live"));
+        assert_eq!(
+            judge_age(SUPERVISOR_TURN_MAX_MS + 1).0,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
 }

@@ -101,6 +101,7 @@ fn metrics_and_status_tell_the_same_numbers() {
         (metrics.get("trackport_writer_records_total", &[("writer", "writer-0")]), status.writers[0].records),
         (metrics.get("trackport_writer_batches_total", &[("writer", "writer-0")]), status.writers[0].batches),
         (metrics.sum("trackport_writer_database_up"), 1),
+        (metrics.sum("trackport_database_up"), 1),
         (metrics.sum("trackport_queue_bytes"), status.queue_bytes as u64),
         (metrics.sum("trackport_queue_limit_bytes"), status.queue_limit as u64),
         (metrics.sum("trackport_receive_limit_bytes"), status.receive_limit as u64),

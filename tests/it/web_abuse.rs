@@ -65,6 +65,11 @@ fn headers_that_come_slowly_end_in_time() {
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n")
         .unwrap();
     let mut silent = connect(scene.web);
+    // One that was answered and asks nothing more.
+    let mut content = connect(scene.web);
+    content
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        .unwrap();
     let mut dripping = connect(scene.web);
     let drip = dripping.try_clone().unwrap();
     let dripper = crate::harness::spawn(move || {
@@ -78,6 +83,7 @@ fn headers_that_come_slowly_end_in_time() {
     scene.web_is_well();
     assert!(closed_after(&mut stream, secs(20)) > secs(2));
     closed_after(&mut silent, secs(20));
+    closed_after(&mut content, secs(20));
     closed_after(&mut dripping, secs(20));
     crate::harness::join(dripper);
     scene.web_is_well();

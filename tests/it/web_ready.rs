@@ -76,14 +76,22 @@ fn without_database_and_spool_it_is_not_ready_until_the_database_is_back() {
     // The spool alone is no reason while the database takes packets.
     wait_ready(web, 200, "degraded", &["spool"]);
     cluster.stop_server("fast");
-    // A writer that has nothing to store finds out with its next packet.
-    device.send(&packet(1, 1));
+    // Nobody sends: the directory finds out.
     wait_ready(
         web,
         503,
         "not_ready",
         &["nothing_takes", "database", "spool"],
     );
+    assert!(
+        get(web, "/readyz")
+            .body
+            .contains("directory: database away")
+    );
+    device.send(&packet(1, 1));
+    eventually(secs(10), "the writer has found out as well", || {
+        get(web, "/readyz").body.contains("writer-0: database away")
+    });
     // It lives all the same: a restart would mend nothing.
     assert_eq!(get(web, "/healthz").status, 200);
     cluster.start_server();

@@ -36,3 +36,5 @@ mod package_deb;
 mod newcomer;
 // What stands between a tracker and a row on such a machine, and whether it is found.
 mod doctor;
+// The same for those who scrape.
+mod web;

@@ -20,7 +20,7 @@ use crate::service::{PATIENCE, PORT, Service, UNIT, conf, conf_file};
 const PROBE_EVERY: Duration = ms(2);
 
 /// Somebody who connects all the time, and counts what is refused.
-struct Prober {
+pub struct Prober {
     stop: Arc<AtomicBool>,
     n_connected: Arc<AtomicU64>,
     n_refused: Arc<AtomicU64>,
@@ -28,7 +28,7 @@ struct Prober {
 }
 
 impl Prober {
-    fn start(machine: &Booted, port: u16) -> Prober {
+    pub fn start(machine: &Booted, port: u16) -> Prober {
         let stop = Arc::new(AtomicBool::new(false));
         let (n_connected, n_refused) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let address: SocketAddr = ([127, 0, 0, 1], port).into();
@@ -60,7 +60,7 @@ impl Prober {
     }
 
     /// How often it connected and how often it was refused.
-    fn finish(self) -> (u64, u64) {
+    pub fn finish(self) -> (u64, u64) {
         self.stop.store(true, Ordering::Relaxed);
         join(self.thread);
         (

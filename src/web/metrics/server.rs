@@ -65,6 +65,12 @@ fn about(to: &mut Families<'_>, hub: &Hub, status: &Status) -> fmt::Result {
         "What is wrong now, by kind; trackport status and /readyz have it in words.",
         kinds,
     )?;
+    let database_away = troubles.iter().any(|one| one.kind() == "database");
+    to.gauge(
+        "trackport_database_up",
+        "1 while all who need the database reach it, and 0 from the moment on in which one of them does not.",
+        u64::from(!database_away),
+    )?;
     to.gauge(
         "trackport_devices",
         "Devices known, whatever their state.",
@@ -156,7 +162,7 @@ fn writers(to: &mut Families<'_>, status: &Status) -> fmt::Result {
     };
     to.gauges(
         "trackport_writer_database_up",
-        "1 while the writer's database answers.",
+        "1 while the writer's database answers; one with nothing to store finds out with its next packet.",
         each().map(|(labels, one)| (labels, u64::from(one.database == "up"))),
     )?;
     to.gauges(
