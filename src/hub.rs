@@ -15,6 +15,7 @@ use crate::port::Port;
 use crate::room::Room;
 use crate::spooler::SpoolState;
 use crate::store::held::Counts;
+use crate::trace::{Scribe, Traces};
 use crate::writer::Seat;
 
 /// What one thread is doing.
@@ -46,6 +47,8 @@ pub struct UnboundReport {
 pub enum Ask {
     /// Restart the port with this label; the answer says whether there is one.
     RestartPort(String, Sender<bool>),
+    /// Run this in a thread of its own, for which nobody waits.
+    Trace(Scribe),
 }
 
 /// The shared parts.
@@ -70,6 +73,8 @@ pub struct Hub {
     pub writers: Vec<Seat>,
     /// The spool.
     pub spool: Arc<SpoolState>,
+    /// Whoever looks at devices.
+    pub traces: Arc<Traces>,
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
     quarantine: Mutex<Counts>,
@@ -99,6 +104,7 @@ impl Hub {
             clock_doubted: AtomicBool::new(false),
             writers,
             spool: Arc::default(),
+            traces: Arc::default(),
             asks,
             quarantine: Mutex::default(),
             ports: RwLock::default(),

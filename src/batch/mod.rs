@@ -22,7 +22,7 @@ use crate::conf::{Database, Timeouts};
 use crate::facts::{self, Fact};
 use crate::intake::{Content, Received};
 use crate::life::Life;
-use crate::mailbox::Outcome;
+use crate::mailbox::{Outcome, Place};
 use crate::notes::{Note, Notes};
 use crate::store::error::StoreError;
 use crate::store::quarantine::{self, QuarantineEntry, Seen};
@@ -111,7 +111,7 @@ impl<'a> Storer<'a> {
                 match self.try_store(lot, n, all_staged) {
                     Ok(()) => {
                         if !self.line.life().is_retired() {
-                            lot.settle(n, Outcome::Durable);
+                            lot.settle(n, Outcome::Durable(Place::Database));
                             self.notes.leave_latest(self.encoder.take_latest());
                         }
                         break;
@@ -181,7 +181,7 @@ impl<'a> Storer<'a> {
                     packet.n_records
                 ),
             );
-            lot.settle(1, Outcome::Durable);
+            lot.settle(1, Outcome::Durable(Place::Quarantine));
         } else {
             lot.settle(1, Outcome::SendAgain);
         }

@@ -29,6 +29,8 @@ pub mod spool;
 /// `trackport status`, `session` and `port`
 pub mod status;
 mod text;
+/// `trackport trace`
+pub mod trace;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,6 +118,17 @@ pub enum Command {
     Spool(spool::Command),
     /// Say what the running server does: threads, ports, queues, rates
     Status(status::StatusArgs),
+    /// Show what one device sends and what it is answered, while it happens
+    ///
+    /// Every piece that is read or written, as hex, with its time, what it was, and how long an acknowledgement took. Other
+    /// devices are not shown. Ends with Ctrl-C. Whoever reads slowly misses pieces and is told so; no device waits for it.
+    #[command(after_help = "\
+Examples:
+  trackport trace 356307042441013
+  trackport trace 356307042441013 --for '10 min' > trace.txt
+  trackport trace 356307042441013 --to-log on       # for an hour; then: journalctl -u trackport TRACKPORT_IMEI=356307042441013
+  trackport trace 356307042441013 --to-log off")]
+    Trace(trace::Args),
     /// Play a capture to a server as a device would, and show the answers
     #[command(after_help = "\
 Examples:
@@ -186,6 +199,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Session(command) => status::run_session(command, conf),
         Command::Port(command) => status::run_port(command, conf),
         Command::Status(args) => status::run(args, conf),
+        Command::Trace(args) => trace::run(args, conf),
     }
 }
 
@@ -270,6 +284,8 @@ mod tests {
             "trackport send --imei 356307042441013 --to localhost:5027 -",
             "trackport send --no-login --timeout 5s a.hex",
             "trackport session list --imei 356307042441013 --limit 5 --json",
+            "trackport trace 356307042441013 --for 10min",
+            "trackport trace 356307042441013 --to-log on",
             "trackport simulate --packets 3 --threads 2 --connect-rate 100 --acked a.txt",
             "trackport decode 000F --model FMB920",
             "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
@@ -306,6 +322,8 @@ mod tests {
             ("trackport simulate --records 0", 64),
             ("trackport simulate --interval 10", 64),
             ("trackport send --no-login --imei 356307042441013 a.hex", 64),
+            ("trackport trace", 64),
+            ("trackport trace 356307042441013 --to-log maybe", 64),
             ("trackport --help", 0),
             ("trackport device add --help", 0),
             ("trackport --version", 0),

@@ -14,12 +14,14 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token};
 
 use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Writer};
+use super::trace;
 use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
 use crate::life::Life;
+use crate::logging;
 use crate::mailbox::CloseReason;
 use crate::spooler::{SpoolState, Trouble};
 use crate::store::held::Counts;
@@ -55,7 +57,7 @@ pub fn run(path: &Path, life: &Life, hub: &Arc<Hub>, is_successor: bool) -> Resu
         // Until WouldBlock, as an edge-triggered wait demands.
         while let Ok((stream, _)) = listener.accept() {
             life.beat();
-            if let Err(error) = serve(&stream.into(), hub) {
+            if let Err(error) = serve(stream.into(), hub) {
                 facts::say(Fact::ControlFailed, format_args!("error={error}"));
             }
         }
@@ -88,16 +90,24 @@ fn listen(path: &Path, is_successor: bool) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn serve(stream: &UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
+fn serve(stream: UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     stream.set_write_timeout(Some(PEER_TIMEOUT))?;
     let mut line = String::new();
-    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
+    BufReader::new((&stream).take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
     if line.is_empty() {
         return Ok(());
     }
     let response = match serde_json::from_str(&line) {
+        Ok(Request::Trace { imei, for_s, log }) => {
+            // Its answers are many, so they are another thread's: the next question waits for none of them.
+            match trace::begin(hub, &imei, Duration::from_secs(for_s), log, &stream) {
+                Ok(Some(done)) => Response::Done { text: done },
+                Ok(None) => return Ok(()),
+                Err(text) => Response::Error { text },
+            }
+        }
         Ok(request) => answer(request, hub),
         Err(error) => Response::Error {
             text: format!("not understood: {error}"),
@@ -105,8 +115,7 @@ fn serve(stream: &UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
     };
     let mut bytes = serde_json::to_vec(&response)?;
     bytes.push(b'\n');
-    let mut stream = stream;
-    stream.write_all(&bytes)
+    (&stream).write_all(&bytes)
 }
 
 fn answer(request: Request, hub: &Arc<Hub>) -> Response {
@@ -117,6 +126,9 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
         }
         Request::CloseSession { imei } => close_session(hub, &imei),
         Request::RestartPort { port } => restart_port(hub, &port),
+        Request::Trace { .. } => Response::Error {
+            text: "a trace has answers of its own".to_owned(),
+        },
     }
 }
 
@@ -149,6 +161,8 @@ pub fn status(hub: &Hub) -> Status {
         quarantine_acked: quarantine.n_acked,
         quarantine_alerting: quarantine.n_alerting,
         quarantine_unacked: quarantine.n_unacked,
+        traces: trace::list(hub),
+        log_lines_lost: logging::n_lost(),
         waiting_bytes: hub.waiting_used.load(Ordering::Relaxed),
         counts: facts::totals()
             .into_iter()

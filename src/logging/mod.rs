@@ -9,7 +9,6 @@ mod journal;
 mod levels;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -52,6 +51,7 @@ pub fn init() {
         with_priority: stream.is_some(),
         is_stuck: AtomicBool::new(false),
         n_lost: AtomicU64::new(0),
+        n_untold: AtomicU64::new(0),
     });
     // An error means that it was called before.
     let _ = log::set_logger(logger);
@@ -84,7 +84,7 @@ pub fn apply(log: &conf::Log) {
     }
 }
 
-/// Lines that found no room.
+/// Lines that found no room since the start.
 pub fn n_lost() -> u64 {
     LOGGER
         .get()
@@ -98,8 +98,10 @@ struct Logger {
     with_priority: bool,
     /// Nobody read the last line in time.
     is_stuck: AtomicBool,
-    /// Lines left out that nobody was told about.
+    /// Lines that found no room.
     n_lost: AtomicU64,
+    /// Those of them that nobody was told about.
+    n_untold: AtomicU64,
 }
 
 impl Log for Logger {
@@ -115,12 +117,16 @@ impl Log for Logger {
             return;
         }
         let mut line = Line::of(record);
-        let lost = self.n_lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let _ = write!(line.text, " (log lines left out before this one: {lost})");
+        let untold = self.n_untold.swap(0, Ordering::Relaxed);
+        if untold > 0 {
+            line.text = format!(
+                "(log lines left out before this one: {untold}) {}",
+                line.text
+            );
         }
         if !self.write(&line) {
-            self.n_lost.fetch_add(lost + 1, Ordering::Relaxed);
+            self.n_lost.fetch_add(1, Ordering::Relaxed);
+            self.n_untold.fetch_add(untold + 1, Ordering::Relaxed);
         }
     }
 
@@ -290,6 +296,7 @@ mod tests {
             with_priority: false,
             is_stuck: AtomicBool::new(false),
             n_lost: AtomicU64::new(0),
+            n_untold: AtomicU64::new(0),
         };
         let (mut reader, mut writer) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();

@@ -39,6 +39,10 @@ mod bad_input;
 mod outage;
 // The operator speaks to the running server.
 mod signals;
+// Somebody looks at one device of the running server.
+mod tracing;
+// How much is said in the log, and where.
+mod log;
 // What systemd is told.
 mod systemd;
 // What the torture run relies on.
