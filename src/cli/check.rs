@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::finding::{Finding, Grade};
-use super::{Failed, check_database, check_spool};
+use super::{Failed, check_addresses, check_database, check_spool};
 use crate::conf::{self, Conf};
 use crate::port::bind::{self, Address, BindError, label};
 
@@ -34,6 +34,7 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
         wrong |= tell(&mut out, &port_findings(&conf, is_running(&conf)))?;
         wrong |= tell(&mut out, &[check_spool::finding(&conf.spool)])?;
         wrong |= tell(&mut out, &check_database::findings(&conf))?;
+        wrong |= tell(&mut out, &check_addresses::findings(&conf))?;
     }
     if wrong { Err(Failed.into()) } else { Ok(()) }
 }
@@ -43,6 +44,7 @@ fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<bool> {
     for Finding { grade, text } in findings {
         let word = match grade {
             Grade::Ok => "ok",
+            Grade::Note => "note",
             Grade::Warning => "warning",
             Grade::Wrong => "WRONG",
         };

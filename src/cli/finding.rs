@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grade {
     Ok,
+    /// Nothing is good or bad about it.
+    Note,
     Warning,
     Wrong,
 }

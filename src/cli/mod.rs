@@ -4,6 +4,7 @@
 //! everything that is said about it to standard error. The daemon's own words go through the log.
 
 mod check;
+mod check_addresses;
 mod check_database;
 mod check_spool;
 mod database;
@@ -91,7 +92,8 @@ pub enum Command {
     Run(run::Args),
     /// Say whether the server could run: conf file, ports, spool, database
     ///
-    /// Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
+    /// Says as well on which addresses it listens, how the firewall lets trackers in, and from which addresses its own connections
+    /// leave. Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
     /// keeps the server from its work, with 78 when the conf file has mistakes.
     #[command(
         after_help = "Examples:\n  trackport check\n  trackport check --conf new.toml --conf-only"
