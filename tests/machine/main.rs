@@ -1,0 +1,16 @@
+//! Tests on a machine of their own: a small Debian with systemd and PostgreSQL, a fresh copy for each test, entered by chroot
+//! or booted. `scripts/machine` runs them; it needs root. Where that cannot be, a test says that it proves nothing.
+//!
+//! A module asks one kind of question; its comment says which, so that a new test finds its place.
+
+// The exception for tests in clippy.toml does not reach their helper functions.
+#![allow(clippy::unwrap_used)]
+
+// Things to test against, the same as those of the other tests.
+#[allow(dead_code)]
+#[path = "../it/harness/mod.rs"]
+mod harness;
+// A Debian in a folder, for one test.
+mod root;
+// The same, booted.
+mod booted;
