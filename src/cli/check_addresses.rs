@@ -21,7 +21,7 @@ use crate::store::connect::{Server, servers};
 /// How long names may take to be looked up.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Addresses of the world at large: any will do, as long as the default route leads to it.
-const FAR: [&str; 2] = ["192.0.2.1:9", "[2000::1]:9"];
+const FAR: [&str; 2] = ["8.0.0.1:9", "[2000::1]:9"];
 
 /// An address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ fn told(at: &BTreeMap<IpAddr, Numbers>, locals: &[Local]) -> Vec<String> {
         let local = locals.iter().find(|local| local.address == *address);
         let interface = local.map_or("on no interface that is up", |local| &local.interface);
         let who = if address.is_loopback() {
-            ", from this machine only"
+            ", for this machine"
         } else {
             ""
         };
@@ -131,7 +131,20 @@ fn told(at: &BTreeMap<IpAddr, Numbers>, locals: &[Local]) -> Vec<String> {
         )
     };
     let (own, all): (Vec<_>, Vec<_>) = at.iter().partition(|(address, _)| address.is_loopback());
-    all.into_iter().chain(own).map(line).collect()
+    let mut inside = Numbers::default();
+    for (_, numbers) in &own {
+        inside.ports.extend(&numbers.ports);
+        inside.http = inside.http.or(numbers.http);
+    }
+    for (_, numbers) in &all {
+        inside
+            .ports
+            .retain(|number| !numbers.ports.contains(number));
+        inside.http = inside.http.filter(|number| numbers.http != Some(*number));
+    }
+    let only = (inside != Numbers::default())
+        .then(|| format!("only this machine reaches: {}", inside.shown()));
+    all.into_iter().chain(own).map(line).chain(only).collect()
 }
 
 impl Numbers {
@@ -303,19 +316,20 @@ mod tests {
              [[port]]\nlisten = \"0.0.0.0:5200\"\n[http]\nlisten = \"127.0.0.1:8080\"",
         );
         assert_eq!(
-            told[..5],
+            told[..6],
             [
                 "listens on 192.0.2.10 (eth0): 5027, 5100-5104, 5200",
                 "listens on 2001:db8::10 (eth0): 5027, 5100-5103",
-                "listens on 127.0.0.1 (lo), from this machine only: 5027, 5100-5103, 5200, 8080 ([http])",
-                "listens on ::1 (lo), from this machine only: 5027, 5100-5103",
+                "listens on 127.0.0.1 (lo), for this machine: 5027, 5100-5103, 5200, 8080 ([http])",
+                "listens on ::1 (lo), for this machine: 5027, 5100-5103",
+                "only this machine reaches: 8080 ([http])",
                 "firewall: firewall-cmd --permanent --add-port=5027/tcp --add-port=5100-5104/tcp --add-port=5200/tcp && firewall-cmd --reload",
             ]
         );
-        assert!(told[5].contains("--get-zone-of-interface=eth0"), "{told:?}");
+        assert!(told[6].contains("--get-zone-of-interface=eth0"), "{told:?}");
         assert_eq!(
             told.len(),
-            6,
+            7,
             "[http] is not reached from outside: {told:?}"
         );
     }
@@ -327,9 +341,10 @@ mod tests {
         assert_eq!(
             told,
             [
-                "listens on 127.0.0.1 (lo), from this machine only: 5300",
-                "listens on 127.0.0.2 (on no interface that is up), from this machine only: 5301",
-                "listens on ::1 (lo), from this machine only: 5300",
+                "listens on 127.0.0.1 (lo), for this machine: 5300",
+                "listens on 127.0.0.2 (on no interface that is up), for this machine: 5301",
+                "listens on ::1 (lo), for this machine: 5300",
+                "only this machine reaches: 5300-5301",
                 "firewall: nothing to open, no tracker port is reached from outside",
             ]
         );

@@ -126,7 +126,8 @@ fn check_says_what_it_found_before_and_while_the_server_runs() {
     let is_good = |line: &str| line.starts_with("ok ") || line.starts_with("note ");
     assert!(told.lines().all(is_good), "{told}");
     for words in [
-        format!("listens on 127.0.0.1 (lo), from this machine only: {port}"),
+        format!("listens on 127.0.0.1 (lo), for this machine: {port}"),
+        format!("only this machine reaches: {port}"),
         "firewall: nothing to open".to_owned(),
         "outgoing: to the database over /".to_owned(),
     ] {

@@ -14,3 +14,5 @@ mod harness;
 mod root;
 // The same, booted.
 mod booted;
+// What stands in the journal.
+mod journal;
