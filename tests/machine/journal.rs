@@ -109,7 +109,7 @@ fn the_journal_has_the_fields_of_every_fact() {
         reasons.contains(&&Value::from("the device is not known")),
         "{refused:?}"
     );
-    // A text with line breaks in it, as a name that somebody else chose can be.
+    // What needs a person.
     machine.shell("systemctl stop postgresql@15-main");
     eventually(secs(30), "an error of the database", || {
         entries(&machine, &["TRACKPORT_FACT=database_away"])
@@ -128,24 +128,33 @@ fn a_journal_that_stands_still_or_is_restarted_keeps_no_device_waiting() {
         return;
     };
     machine.shell("systemctl kill --signal=STOP systemd-journald");
+    // Much more than the journal's sockets hold: every byte of a device.
+    let traced = imei(9).to_string();
+    machine.must(&["trackport", "trace", &traced, "--to-log", "on"]);
     machine.inside(|| {
-        // More lines than the journal's sockets hold.
-        for n in 0..300 {
+        let mut device = Device::login(5027, imei(9));
+        for n in 0..100 {
             let begun = std::time::Instant::now();
-            let mut device = Device::login(5027, imei(100 + n));
-            device.deliver(&packet(0, 1));
-            assert!(
-                begun.elapsed() < secs(5),
-                "device {n}: {:?}",
-                begun.elapsed()
-            );
+            device.deliver(&packet(n * 255, 255));
+            let took = begun.elapsed();
+            assert!(took < secs(5), "packet {n}: {took:?}");
         }
     });
+    machine.must(&["trackport", "trace", &traced, "--to-log", "off"]);
+    let status = machine.must(&["trackport", "status"]);
+    assert!(
+        status.contains("because nobody read them in time"),
+        "{status}"
+    );
     machine.shell("systemctl kill --signal=CONT systemd-journald");
     machine.must(&["systemctl", "restart", "systemd-journald"]);
-    machine.inside(|| drop(Device::login(5027, imei(3))));
-    let of_third = format!("TRACKPORT_IMEI={}", imei(3));
+    machine.must(&["systemctl", "kill", "--signal=HUP", "trackport"]);
     eventually(secs(20), "the journal goes on", || {
-        !entries(&machine, &[&of_third]).is_empty()
+        !entries(&machine, &["TRACKPORT_FACT=conf_reloaded"]).is_empty()
     });
+    machine.wait_journal(
+        "trackport",
+        secs(5),
+        &["log lines left out before this one"],
+    );
 }
