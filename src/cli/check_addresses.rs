@@ -256,7 +256,7 @@ fn to_database(url: &str) -> Vec<String> {
         }
         Server::Network(name, Err(error)) => format!("outgoing: to the database {name}: {error}"),
         Server::Network(name, Ok(addresses)) => {
-            let ways: Vec<String> = addresses.into_iter().map(|to| from_to(to)).collect();
+            let ways: Vec<String> = addresses.into_iter().map(from_to).collect();
             format!("outgoing: to the database {name}: {}", ways.join(", "))
         }
     };

@@ -57,7 +57,7 @@ pub fn run(path: &Path, life: &Life, hub: &Arc<Hub>, is_successor: bool) -> Resu
         // Until WouldBlock, as an edge-triggered wait demands.
         while let Ok((stream, _)) = listener.accept() {
             life.beat();
-            if let Err(error) = serve(stream.into(), hub) {
+            if let Err(error) = serve(&stream.into(), hub) {
                 facts::say(Fact::ControlFailed, format_args!("error={error}"));
             }
         }
@@ -90,19 +90,19 @@ fn listen(path: &Path, is_successor: bool) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn serve(stream: UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
+fn serve(stream: &UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PEER_TIMEOUT))?;
     stream.set_write_timeout(Some(PEER_TIMEOUT))?;
     let mut line = String::new();
-    BufReader::new((&stream).take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
+    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
     if line.is_empty() {
         return Ok(());
     }
     let response = match serde_json::from_str(&line) {
         Ok(Request::Trace { imei, for_s, log }) => {
             // Its answers are many, so they are another thread's: the next question waits for none of them.
-            match trace::begin(hub, &imei, Duration::from_secs(for_s), log, &stream) {
+            match trace::begin(hub, &imei, Duration::from_secs(for_s), log, stream) {
                 Ok(Some(done)) => Response::Done { text: done },
                 Ok(None) => return Ok(()),
                 Err(text) => Response::Error { text },
@@ -115,7 +115,8 @@ fn serve(stream: UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
     };
     let mut bytes = serde_json::to_vec(&response)?;
     bytes.push(b'\n');
-    (&stream).write_all(&bytes)
+    let mut stream = stream;
+    stream.write_all(&bytes)
 }
 
 fn answer(request: Request, hub: &Arc<Hub>) -> Response {

@@ -121,7 +121,7 @@ impl Scribe {
                 let text = format!(
                     "{missed} pieces are missing here: they came faster than they were read"
                 );
-                if !self.put(&piece, &Line { verb: "", text }) {
+                if !self.put(&piece, &Line { verb: "note", text }) {
                     return "nobody reads it any more";
                 }
             }

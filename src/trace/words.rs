@@ -34,7 +34,7 @@ impl Words {
         match &piece.seen {
             Seen::Read(bytes) => bytes_lines("read", bytes),
             Seen::Sent(bytes) => bytes_lines("sent", bytes),
-            Seen::Said(text) => one("", text.clone()),
+            Seen::Said(text) => one("note", text.clone()),
             Seen::Packet(text) => {
                 if self.packets.len() >= SESSIONS_MAX {
                     self.packets.clear();
