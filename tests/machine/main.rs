@@ -16,3 +16,5 @@ mod root;
 mod booted;
 // What stands in the journal.
 mod journal;
+// Which addresses matter to others.
+mod addresses;
