@@ -7,6 +7,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use log::kv::Value;
 use log::{Level, Record};
@@ -35,7 +36,8 @@ macro_rules! facts {
                 match self { $(Fact::$fact => $name,)* }
             }
 
-            fn level(self) -> Level {
+            /// How grave it is.
+            pub fn level(self) -> Level {
                 match self { $(Fact::$fact => Level::$level,)* }
             }
         }
@@ -63,8 +65,18 @@ facts! {
     PortNotBound "port not bound" Error;
     /// A port is bound in one address family only, or the like.
     PortPartly "port bound in part" Warn;
+    /// systemd passed a socket that no port wants: it was closed.
+    SocketUnwanted "socket not wanted" Warn;
     /// A port was taken out of the conf.
     PortRemoved "port removed" Info;
+    /// The web listens.
+    WebBound "web bound" Info;
+    /// The web cannot be bound; it is tried again, everything else runs.
+    WebNotBound "web not bound" Error;
+    /// The web was taken out of the conf, or moved.
+    WebClosed "web closed" Info;
+    /// The web has as many connections as it may have.
+    WebFull "web full" Warn;
     /// The conf was read again.
     ConfReloaded "conf reloaded" Info;
     /// The conf cannot be used; nothing changed.
@@ -91,6 +103,8 @@ facts! {
     IdleTimeout "idle time-out" Debug;
     /// A packet was begun and not ended in time.
     PacketTimeout "packet time-out" Warn;
+    /// A connection ended in the middle of a packet.
+    PacketStopped "packet stopped half way" Debug;
     /// The bytes are not the port's protocol.
     NotTheProtocol "not the protocol" Warn;
     /// A packet came before any login.
@@ -203,6 +217,8 @@ facts! {
     DeviceLetIn "device let in, registered later" Info;
     /// A device was registered by `accept = "any"`.
     DeviceRegistered "device registered" Info;
+    /// A device was erased; no word of which.
+    DeviceForgotten "device forgotten" Info;
     /// `max_new_devices` is used up.
     RegistrationLimit "registration limit" Warn;
     /// A request over the control socket was not understood or failed.
@@ -262,11 +278,46 @@ static TALLIES: [Tally; Fact::ALL.len()] = [const {
     }
 }; Fact::ALL.len()];
 
+/// The last line of a fact that was odd or worse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Which.
+    pub fact: Fact,
+    /// Its details.
+    pub text: String,
+    /// Microseconds since 1970 UTC.
+    pub at_us: i64,
+}
+
+/// Of each fact its last line, one at most; touched only where a line is written.
+static REMARKS: Mutex<Vec<Remark>> = Mutex::new(Vec::new());
+
+fn remember(fact: Fact, details: &fmt::Arguments<'_>) {
+    if fact.level() > Level::Warn {
+        return;
+    }
+    let remark = Remark {
+        fact,
+        text: details.to_string(),
+        at_us: clock::wall_us(),
+    };
+    let mut remarks = REMARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    remarks.retain(|one| one.fact != fact);
+    remarks.push(remark);
+}
+
+/// Of each fact that was odd or worse its last line, the last first.
+pub fn remarks() -> Vec<Remark> {
+    let remarks = REMARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    remarks.iter().rev().cloned().collect()
+}
+
 /// Counts `fact` and writes its line: `details` are words, then `key=value` pairs, then what helps, as `logging::fields` has it.
 #[track_caller]
 pub fn say(fact: Fact, details: fmt::Arguments<'_>) {
     let from = Location::caller();
     say_at(fact, clock::now(), |folded| {
+        remember(fact, &details);
         write(
             fact,
             folded,
@@ -422,6 +473,20 @@ mod tests {
         assert_eq!(reminder.is_due("no such database", 163_000), Some(63));
         reminder.is_over();
         assert_eq!(reminder.is_due("no such database", 164_000), Some(0));
+    }
+
+    #[test]
+    fn the_last_line_of_what_is_odd_is_kept_and_of_what_is_usual_is_not() {
+        say(Fact::RegistrationLimit, format_args!("n=1"));
+        say(Fact::Connected, format_args!("peer=x"));
+        say(Fact::RegistrationLimit, format_args!("n=2"));
+        let remarks = remarks();
+        let of = |fact| remarks.iter().filter(move |one| one.fact == fact);
+        let texts: Vec<&str> = of(Fact::RegistrationLimit)
+            .map(|one| one.text.as_str())
+            .collect();
+        assert_eq!(texts, ["n=2"]);
+        assert_eq!(of(Fact::Connected).count(), 0);
     }
 
     #[test]

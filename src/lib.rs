@@ -43,6 +43,9 @@ pub mod mailbox;
 /// What is read from one device and written to it, for whoever looks.
 pub mod trace;
 
+/// How long packets waited for their acks.
+pub mod acks;
+
 /// The devices in memory.
 pub mod fleet;
 
@@ -79,6 +82,9 @@ pub mod spooler;
 /// What the threads share beyond their queues.
 pub mod hub;
 
+/// What is wrong now, for everybody who tells of it.
+pub mod trouble;
+
 /// The drain: from the spool to the database.
 pub mod drain;
 
@@ -90,6 +96,9 @@ pub mod keeper;
 
 /// The local socket of the command line.
 pub mod control;
+
+/// The web thread: metrics and health over HTTP.
+pub mod web;
 
 /// Starts, watches, restarts and stops every thread.
 pub mod supervisor;

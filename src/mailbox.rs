@@ -65,28 +65,26 @@ pub enum CloseReason {
     Asked,
 }
 
+/// Where a packet is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// PostgreSQL: the records' table, or quarantine.
+    Database,
+    /// The spool.
+    Spool,
+}
+
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is kept for good: ack it.
-    Durable(Place),
+    /// Its records are in the table, its bytes synced in the spool, or in quarantine because the database refused them: ack it.
+    Durable(Store),
     /// It could not be read and is in quarantine for good, or on its way there in the spool: ack it, so that the device goes on.
-    QuarantinedForGood,
+    QuarantinedForGood(Store),
     /// It could not be read; the device shall send it again on a new connection.
     SendAgain,
     /// Nobody will tell: close, and the device sends again.
     Lost,
-}
-
-/// Where a packet is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Its records are in the table.
-    Database,
-    /// Its bytes are synced on disk.
-    Spool,
-    /// Its bytes are in quarantine, because the database refused the records.
-    Quarantine,
 }
 
 /// A session within the inbox of one port generation.

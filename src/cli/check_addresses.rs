@@ -89,7 +89,9 @@ fn is_link_local(address: IpAddr) -> bool {
 fn wanted(conf: &Conf) -> Vec<(SocketAddr, bool)> {
     let ports = conf.ports.iter();
     let ports = ports.flat_map(|port| bind::resolve(&port.listen).unwrap_or_default());
-    let http = conf.http.listen.into_iter().map(|address| (address, true));
+    let http = conf.http.listen.iter();
+    let http = http.flat_map(|listen| bind::resolve(listen).unwrap_or_default());
+    let http = http.map(|address| (address, true));
     ports.map(|address| (address, false)).chain(http).collect()
 }
 

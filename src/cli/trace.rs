@@ -73,7 +73,7 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
                 return Ok(());
             }
             Response::Error { text } => anyhow::bail!("{text}"),
-            Response::Status(_) | Response::Sessions { .. } => {
+            Response::Status(_) | Response::Sessions { .. } | Response::Device { .. } => {
                 anyhow::bail!(
                     "trackport answered something else; the running server is another version: restart it"
                 )

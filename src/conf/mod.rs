@@ -3,6 +3,7 @@
 //! Knows nothing of what uses it. Every default stands here once, as `Default`, and in the README's table.
 
 mod change;
+mod environment;
 mod listen;
 mod load;
 mod ports;
@@ -22,6 +23,7 @@ use log::LevelFilter;
 use crate::imei::Imei;
 
 pub use change::PortChanges;
+pub use environment::DATABASE_URL;
 pub use listen::parse_listen;
 pub use load::{load, parse};
 pub use report::{Complaint, ConfErrors};
@@ -40,7 +42,7 @@ pub struct Conf {
     pub retention: Retention,
     /// The tracker ports, ranges expanded, in the order of the file.
     pub ports: Vec<PortConf>,
-    /// Dashboard, API and metrics.
+    /// Metrics and health.
     pub http: Http,
     /// The socket of the command line.
     pub control: Control,
@@ -154,13 +156,15 @@ pub struct PortConf {
     pub allow: Vec<IpNet>,
     /// The one device whose data arrives here, login or not.
     pub device: Option<Imei>,
+    /// Bytes of data that a device is asked to put into one TCP segment at most; `None`: as the route says.
+    pub max_segment: Option<u16>,
 }
 
 /// `[http]`
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Http {
-    /// Where the web thread listens; `None`: no web thread.
-    pub listen: Option<SocketAddr>,
+    /// Where the web thread listens, as a literal address or `localhost`; `None`: no web thread.
+    pub listen: Option<Listen>,
 }
 
 /// `[control]`
@@ -193,6 +197,7 @@ pub const LOG_MODULES: &[&str] = &[
     "store",
     "supervisor",
     "trace",
+    "web",
     "writer",
 ];
 

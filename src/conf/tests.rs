@@ -36,6 +36,7 @@ fn sample_port() -> PortConf {
         accept: None,
         allow: Vec::new(),
         device: None,
+        max_segment: None,
     }
 }
 
@@ -66,7 +67,15 @@ fn the_sample_says_the_defaults() {
 
 #[test]
 fn the_examples_in_the_sample_are_right() {
-    let keys = ["keep", "accept", "allow", "device", "listen", "port"];
+    let keys = [
+        "keep",
+        "accept",
+        "allow",
+        "device",
+        "listen",
+        "max_segment",
+        "port",
+    ];
     let mut n_examples = 0;
     let text: String = SAMPLE
         .lines()
@@ -85,10 +94,14 @@ fn the_examples_in_the_sample_are_right() {
     let conf = parse(&text, "sample").unwrap();
     assert_eq!(n_examples, keys.len());
     assert_eq!(conf.retention.keep, Some(Duration::from_secs(400 * 86_400)));
-    assert_eq!(conf.http.listen, Some("127.0.0.1:8080".parse().unwrap()));
+    assert_eq!(
+        conf.http.listen,
+        Some(Listen::Address("127.0.0.1:8080".parse().unwrap()))
+    );
     assert_eq!(conf.log.modules, [("port".to_owned(), LevelFilter::Debug)]);
     assert_eq!(conf.ports[0].accept, Some(Accept::Any));
     assert_eq!(conf.ports[0].allow.len(), 2);
+    assert_eq!(conf.ports[0].max_segment, Some(1200));
     assert_eq!(
         conf.ports[0].device,
         Some("356307042441013".parse().unwrap())
@@ -280,9 +293,37 @@ fn what_is_odd_is_a_warning() {
     assert!(told[0].contains("check digit"));
     assert!(told[1].contains("is understood as \"10.0.0.0/8\""));
     assert!(warnings(&format!("{port}[timeouts]\nstop = \"1 min\""))[0].contains("TimeoutStopSec"));
-    assert!(warnings(&format!("{port}[http]\nlisten = 2"))[0].contains("without effect"));
     assert!(warnings(&format!("{port}[http]")).is_empty());
     assert!(warnings("[[port]]\nlisten = 0")[0].contains("one that stays"));
+}
+
+#[test]
+fn a_web_address_that_others_reach_is_odd() {
+    let http = |listen: &str| {
+        parse(
+            &format!("[[port]]\nlisten = 1\n[http]\nlisten = {listen}"),
+            "t",
+        )
+    };
+    for listen in ["\"127.0.0.1:8080\"", "\"[::1]:8080\"", "\"localhost:8080\""] {
+        assert!(http(listen).unwrap().warnings.is_empty(), "{listen}");
+    }
+    for listen in ["8080", "\"0.0.0.0:8080\"", "\"[2001:db8::1]:8080\""] {
+        let told = http(listen).unwrap().warnings[0].to_string();
+        assert!(
+            told.starts_with("t:4: [http].listen: whoever reaches"),
+            "{told}"
+        );
+        assert!(told.contains("without a login"), "{told}");
+    }
+    for (listen, why) in [
+        ("\"example.org:8080\"", "no name service"),
+        ("\"8080-8081\"", "not one address"),
+        ("true", "no address"),
+    ] {
+        let told = http(listen).unwrap_err().to_string();
+        assert!(told.contains(why), "{told}");
+    }
 }
 
 #[test]

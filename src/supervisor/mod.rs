@@ -4,9 +4,9 @@
 //! It owns the listening sockets, touches no database, decodes nothing and waits for no thread. A silent thread cannot be
 //! killed; it is retired: its generation counts no more, its sessions are shut down from outside, and what it says later
 //! is ignored. `worker.rs` is one supervised thread, `staff.rs` their lives, `ports.rs` the ports and the conf's changes,
-//! `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
+//! `web.rs` the web's sockets, `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
 
-mod descriptors;
+pub mod descriptors;
 mod policy;
 mod ports;
 mod report;
@@ -16,11 +16,12 @@ mod stop;
 mod systemd;
 pub mod thread;
 mod watchdog;
+mod web;
 mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -38,6 +39,7 @@ use crate::life::Life;
 use crate::notes::{Note, Notes};
 use crate::port;
 use crate::port::bind::{BindError, Bound};
+use crate::port::passed::Passed;
 use crate::room::Room;
 use crate::trace::Scribe;
 use crate::writer::Seat;
@@ -68,12 +70,17 @@ pub enum Outcome {
     BeyondMending,
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. Ports take the sockets that were `passed` in place of new ones.
 ///
 /// # Errors
 /// When no thread can be started at all.
-pub fn run(conf_path: &Path, conf: Conf, signals: Signals) -> std::io::Result<Outcome> {
-    let mut supervisor = Supervisor::new(conf_path, conf, signals);
+pub fn run(
+    conf_path: &Path,
+    conf: Conf,
+    signals: Signals,
+    passed: Passed,
+) -> std::io::Result<Outcome> {
+    let mut supervisor = Supervisor::new(conf_path, conf, signals, passed);
     supervisor.start_all()?;
     Ok(supervisor.watch())
 }
@@ -89,8 +96,13 @@ struct Supervisor {
     workers: Vec<Worker>,
     zombies: Vec<Worker>,
     unbound: Vec<Unbound>,
+    web_unbound: Option<web::Unbound>,
     /// Ports whose names were looked up, and what came of it.
     looked_up: (Sender<LookedUp>, Receiver<LookedUp>),
+    /// How many are looked up now.
+    n_looked_up: usize,
+    /// Sockets that the process was started with, as far as no port has asked for them.
+    passed: Passed,
     /// Names of threads still to be restarted one after the other.
     restarts: Vec<String>,
     watchdog: Watchdog,
@@ -110,7 +122,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(conf_path: &Path, conf: Conf, signals: Signals) -> Supervisor {
+    fn new(conf_path: &Path, conf: Conf, signals: Signals, passed: Passed) -> Supervisor {
         let conf = ports::with_accept(conf);
         let room = Room::new(conf.limits.queue);
         let schema_ready = Arc::new(AtomicBool::new(false));
@@ -137,6 +149,7 @@ impl Supervisor {
             conf_path.to_owned(),
             clock::wall_us(),
             Arc::clone(&room),
+            conf.limits.receive,
             schema_ready,
             seats,
             asks_sender,
@@ -147,12 +160,14 @@ impl Supervisor {
             receive_used: Arc::clone(&hub.receive_used),
             waiting_used: Arc::clone(&hub.waiting_used),
             strangers: Arc::default(),
-            sessions_open: Arc::default(),
-            sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
+            stalls: Arc::clone(&hub.stalls),
+            sessions_open: Arc::clone(&hub.sessions_open),
+            sessions_max: Arc::clone(&hub.sessions_max),
             doors,
             directory,
             notes: notes.clone(),
             traces: Arc::clone(&hub.traces),
+            acks: Arc::clone(&hub.acks),
             timeouts: conf.timeouts.clone(),
             limits: conf.limits.clone(),
         };
@@ -169,7 +184,10 @@ impl Supervisor {
             workers: Vec::new(),
             zombies: Vec::new(),
             unbound: Vec::new(),
+            web_unbound: None,
             looked_up: crossbeam_channel::bounded(10_000),
+            n_looked_up: 0,
+            passed,
             restarts: Vec::new(),
             generation: 0,
             ended,
@@ -211,6 +229,8 @@ impl Supervisor {
         for port in self.conf.ports.clone() {
             self.bind(&port);
         }
+        self.open_web();
+        self.close_unwanted();
         self.publish();
         let status = self.status_line();
         systemd::ready(&status);
@@ -234,6 +254,7 @@ impl Supervisor {
                 self.judge_from = now + clock::millis(self.conf.timeouts.silent_after);
             }
             last = now;
+            self.hub.turned_at.store(now, Ordering::Relaxed);
             for request in self.signals.requests() {
                 self.handle_signal(request);
             }
@@ -265,6 +286,8 @@ impl Supervisor {
             } else {
                 self.take_looked_up();
                 self.retry_unbound(now);
+                self.retry_web(now);
+                self.close_unwanted();
             }
             self.watchdog.turn(now, &self.hub);
             if now >= second_at {

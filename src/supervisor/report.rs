@@ -4,9 +4,10 @@ use std::sync::atomic::Ordering;
 
 use super::ports::Unbound;
 use super::worker::Worker;
-use super::{Supervisor, descriptors};
+use super::{Supervisor, descriptors, web};
 use crate::control;
 use crate::facts::{self, Fact};
+use crate::trouble;
 
 impl Supervisor {
     pub(super) fn publish(&self) {
@@ -16,9 +17,18 @@ impl Supervisor {
             .chain(&self.zombies)
             .map(Worker::report)
             .collect();
-        let unbound = self.unbound.iter().map(Unbound::report).collect();
+        let unbound = self
+            .unbound
+            .iter()
+            .map(Unbound::report)
+            .chain(self.web_unbound.iter().map(web::Unbound::report))
+            .collect();
         let ports = self.bound_ports();
-        let sessions_max = descriptors::sessions_max(ports.len(), self.hub.writers.len());
+        let sessions_max = descriptors::sessions_max(
+            ports.len(),
+            self.hub.writers.len(),
+            self.conf.http.listen.is_some(),
+        );
         self.port_around
             .sessions_max
             .store(sessions_max, Ordering::Relaxed);
@@ -29,7 +39,7 @@ impl Supervisor {
     pub(super) fn status_line(&self) -> String {
         let ports = self.bound_ports();
         let sessions: usize = ports.iter().map(|port| port.n_sessions()).sum();
-        let troubles = control::server::troubles(&self.hub);
+        let troubles = trouble::troubles(&self.hub);
         let trouble = troubles.first().map_or_else(String::new, |first| {
             format!(
                 "; degraded: {first}{}",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{Piece, Place, Seen};
 use crate::clock::{self, Millis};
-use crate::mailbox::{self, Outcome};
+use crate::mailbox::{Outcome, Store};
 use crate::protocol::hex;
 use crate::protocol::teltonika::avl::{Packet, Record};
 
@@ -100,12 +100,9 @@ fn answered(outcome: Outcome, ack: &[u8], took: Option<Millis>) -> String {
         None => text.push_str(", its packet is not in this trace"),
     }
     text.push_str(match outcome {
-        Outcome::Durable(mailbox::Place::Database) => ": stored in the database",
-        Outcome::Durable(mailbox::Place::Spool) => ": stored in the spool",
-        Outcome::Durable(mailbox::Place::Quarantine) => {
-            ": the database refused it, kept in quarantine"
-        }
-        Outcome::QuarantinedForGood => ": not readable, kept in quarantine",
+        Outcome::Durable(Store::Database) => ": stored in the database",
+        Outcome::Durable(Store::Spool) => ": stored in the spool",
+        Outcome::QuarantinedForGood(_) => ": not readable, kept in quarantine",
         Outcome::SendAgain | Outcome::Lost => ": not stored",
     });
     text
@@ -207,7 +204,7 @@ mod tests {
             "Codec 8, 1 record: 2019-06-10T10:04:46Z, no fix, 5 IO elements, event 1"
         );
         let ack: Box<[u8]> = Box::new([0, 0, 0, 1]);
-        let spooled = Outcome::Durable(mailbox::Place::Spool);
+        let spooled = Outcome::Durable(Store::Spool);
         let lines = words.lines(&piece(1_012, Seen::Answered(spooled, ack.clone())));
         assert_eq!(lines[0].text, "4 bytes 00000001");
         assert_eq!(
@@ -216,7 +213,7 @@ mod tests {
         );
         let lines = words.lines(&piece(
             1_020,
-            Seen::Answered(Outcome::QuarantinedForGood, ack),
+            Seen::Answered(Outcome::QuarantinedForGood(Store::Database), ack),
         ));
         assert_eq!(
             lines[1].text,

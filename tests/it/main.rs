@@ -37,6 +37,8 @@ mod quarantine;
 mod bad_input;
 // The database or trackport itself goes away.
 mod outage;
+// Backups, and moves to another server or machine, while devices send.
+mod backup;
 // The operator speaks to the running server.
 mod signals;
 // Somebody looks at one device of the running server.
@@ -59,11 +61,19 @@ mod clocks;
 mod partitions;
 // The conf file and the command line.
 mod conf_cli;
+// The environment in place of the conf file, and health checks.
+mod environment;
 // What waits on disk, in the hands of people.
 mod spool_cli;
+// Whoever moves in from Traccar.
+mod traccar;
+// A device that is erased, while it goes on sending.
+mod forget;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.
 mod pressure;
+// Metrics and health over HTTP.
+mod web;
 // Whoever tries to take more than there is for one.
 mod limits;

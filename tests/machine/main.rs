@@ -18,3 +18,9 @@ mod booted;
 mod journal;
 // Which addresses matter to others.
 mod addresses;
+// trackport on it, as an operator has it.
+mod service;
+// The unit under a real systemd.
+mod unit;
+// Processes follow each other, and nobody is refused.
+mod sockets;

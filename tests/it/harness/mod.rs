@@ -3,6 +3,7 @@
 pub mod beside;
 pub mod daemon;
 pub mod device;
+pub mod http;
 pub mod load;
 pub mod postgres;
 pub mod rows;
