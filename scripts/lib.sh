@@ -119,3 +119,36 @@ need_machine() {
     have systemd-nspawn && { have mmdebstrap || have debootstrap; } ||
         install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
 }
+
+# Makes sure that a container image can be looked at and run without an engine. To build one takes none of these.
+need_image_tools() {
+    have umoci && have skopeo && have runc && have ip ||
+        install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
+}
+
+# Makes sure that Prometheus and promtool are there: by them the tests show that metrics, alerts and dashboard are understood.
+need_prometheus() {
+    have prometheus && have promtool && return
+    # Debian starts and enables a server with the package; only the programs are wanted here.
+    local policy=/usr/sbin/policy-rc.d made='' result=0
+    if have apt-get && [[ ! -e $policy ]]; then
+        as_root sh -c "printf '#!/bin/sh\\nexit 101\\n' >$policy && chmod 0755 $policy"
+        made=1
+    fi
+    (install_packages "Prometheus" "prometheus" "prometheus") || result=1
+    [[ -z $made ]] || as_root rm -f "$policy"
+    if have systemctl; then as_root systemctl disable prometheus >/dev/null 2>&1 </dev/null || true; fi
+    return "$result"
+}
+
+# Makes sure that packages can be made and looked at: rpm and deb on one machine, their checkers, firewalld's own parser.
+need_package_tools() {
+    local program missing=''
+    for program in rpmbuild dnf createrepo_c rpmlint dpkg-deb lintian mandoc objcopy; do
+        have "$program" || missing+=" $program"
+    done
+    /usr/bin/python3 -c 'import firewall.core.io.service' 2>/dev/null || missing+=" firewalld's parser"
+    [[ -z $missing ]] || have apt-get || die "the tests of the packages run on a Debian; here is no$missing"
+    [[ -z $missing ]] ||
+        install_packages "what makes and checks packages:$missing" "rpm dnf createrepo-c rpmlint lintian mandoc binutils python3-firewall" ""
+}

@@ -20,8 +20,8 @@ use crate::store::held::Counts;
 use crate::trace::{Scribe, Traces};
 use crate::writer::Seat;
 
-/// The supervisor's loop turns every 50 ms; one that took this long stands still.
-pub const TURN_MAX_MS: Millis = 10_000;
+/// The supervisor's loop turns every 50 ms; one that took this long stands still, and what it watches is watched no more.
+pub const SUPERVISOR_TURN_MAX_MS: Millis = 10_000;
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -163,6 +163,11 @@ impl Hub {
         }
     }
 
+    /// For how long the supervisor's loop has not turned.
+    pub fn supervisor_age(&self) -> Millis {
+        clock::now().saturating_sub(self.turned_at.load(Ordering::Relaxed))
+    }
+
     /// How much is in quarantine, as the keeper counted it last.
     pub fn quarantine(&self) -> Counts {
         *self
@@ -214,11 +219,6 @@ impl Hub {
         *self.ports.write().unwrap_or_else(PoisonError::into_inner) = ports;
         *self.threads.write().unwrap_or_else(PoisonError::into_inner) = threads;
         *self.unbound.write().unwrap_or_else(PoisonError::into_inner) = unbound;
-    }
-
-    /// For how long the supervisor's loop has not turned, at `now`.
-    pub fn supervisor_age(&self, now: Millis) -> Millis {
-        now.saturating_sub(self.turned_at.load(Ordering::Relaxed))
     }
 
     /// Tells every port thread something.

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 use crate::batch::Link;
 use crate::hub::{Hub, Listener};
 use crate::spooler;
@@ -293,36 +295,31 @@ fn quarantine(counts: &Counts) -> Vec<Trouble> {
     troubles
 }
 
-/// Whether what devices send is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether what devices send now is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Readiness {
-    /// It is.
+    /// It is. What only a person can end may be there, and keeps no packet from its ack.
+    #[default]
     Ready,
-    /// It is, but something that it rests on is missing.
+    /// It is, although something that it rests on is missing.
     Degraded,
     /// It is not.
     NotReady,
 }
 
-impl Readiness {
-    /// The word for JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Readiness::Ready => "ready",
-            Readiness::Degraded => "degraded",
-            Readiness::NotReady => "not_ready",
-        }
+/// What these troubles mean together.
+pub fn readiness(troubles: &[Trouble]) -> Readiness {
+    match gravest(troubles) {
+        Some(Effect::NotReady) => Readiness::NotReady,
+        Some(Effect::Degraded) => Readiness::Degraded,
+        Some(Effect::Person) | None => Readiness::Ready,
     }
 }
 
-/// What these troubles come to.
-pub fn readiness(troubles: &[Trouble]) -> Readiness {
-    match troubles.iter().map(Trouble::effect).max() {
-        Some(Effect::NotReady) => Readiness::NotReady,
-        Some(Effect::Degraded) => Readiness::Degraded,
-        // What only a person can end keeps no packet from its ack.
-        Some(Effect::Person) | None => Readiness::Ready,
-    }
+/// The gravest effect of these troubles; `None` when there are none.
+pub fn gravest(troubles: &[Trouble]) -> Option<Effect> {
+    troubles.iter().map(Trouble::effect).max()
 }
 
 #[cfg(test)]
@@ -355,8 +352,9 @@ mod tests {
     #[test]
     fn quarantine_never_makes_the_server_unready() {
         let troubles = [Trouble::Quarantined(3), Trouble::QuarantineFull(1)];
+        assert_eq!(gravest(&troubles), Some(Effect::Person));
         assert_eq!(readiness(&troubles), Readiness::Ready);
-        assert_eq!(readiness(&[]), Readiness::Ready);
+        assert_eq!(gravest(&[]), None);
     }
 
     #[test]
@@ -364,6 +362,7 @@ mod tests {
         let some = Trouble::DeviceList { n_known: 5 };
         assert_eq!(some.effect(), Effect::Degraded);
         let none = Trouble::DeviceList { n_known: 0 };
+        assert_eq!(readiness(std::slice::from_ref(&some)), Readiness::Degraded);
         assert_eq!(readiness(&[some, none]), Readiness::NotReady);
     }
 }

@@ -115,12 +115,12 @@ pub enum Command {
     /// Find what is wrong between a tracker and a row, and say what helps
     ///
     /// Looks at the running server, its ports, the firewall, descriptors, the database, the spool, the clock and the devices; works
-    /// also when the server does not run. Changes nothing. Ends with 1 when something is wrong. Root sees firewalls and other
-    /// processes, the server's user the database: each says what it could not see.
+    /// also when the server does not run. Changes nothing. Ends with 1 when something is wrong. Root sees most: firewalls,
+    /// other processes, and the database as the server's user; others are told what they could not see.
     #[command(after_help = "\
 Examples:
   trackport doctor
-  runuser -u trackport -- trackport doctor --imei 356307042441013")]
+  trackport doctor --imei 356307042441013")]
     Doctor(doctor::Args),
     /// Make the tables in the database, or bring them up to date
     Migrate(migrate::Args),

@@ -7,6 +7,7 @@ use log::LevelFilter;
 use super::*;
 
 const SAMPLE: &str = include_str!("../../conf/trackport.toml");
+const CONTAINER: &str = include_str!("../../conf/container.toml");
 
 fn errors(text: &str) -> Vec<String> {
     parse(text, "t.toml")
@@ -38,6 +39,36 @@ fn sample_port() -> PortConf {
         device: None,
         max_segment: None,
     }
+}
+
+#[test]
+fn the_conf_of_the_container_differs_from_the_defaults_where_a_container_does() {
+    let conf = parse(CONTAINER, "container").unwrap();
+    // Who reaches the address can read there, which is meant.
+    assert!(
+        conf.warnings
+            .iter()
+            .all(|warning| warning.key.as_deref() == Some("[http].listen"))
+    );
+    // Engines wait 10 s for the end.
+    assert!(conf.timeouts.stop < Duration::from_secs(10));
+    // All else that is written may be is the volume.
+    assert!(conf.control.socket.starts_with("/var/lib/trackport"));
+    assert!(conf.spool.directory.starts_with("/var/lib/trackport"));
+    assert_eq!(conf.http.listen, Some(Listen::Any(8080)));
+    let expected = Conf {
+        ports: vec![sample_port()],
+        http: conf.http.clone(),
+        control: conf.control.clone(),
+        timeouts: Timeouts {
+            stop: conf.timeouts.stop,
+            tcp: conf.timeouts.tcp,
+            ..Timeouts::default()
+        },
+        warnings: conf.warnings.clone(),
+        ..Conf::default()
+    };
+    assert_eq!(conf, expected);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trouble::Readiness;
+
 /// What the command line asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -96,10 +98,10 @@ pub struct Status {
     pub started_at: String,
     /// In seconds.
     pub uptime_s: u64,
-    /// Milliseconds since the supervisor's loop turned last; it does so every 50 ms.
+    /// Milliseconds since the supervisor's loop turned, which it does every 50 ms.
     pub supervisor_turned_ms_ago: u64,
-    /// `ready`, `degraded`, `not_ready`, as `/readyz` has it.
-    pub readiness: String,
+    /// Whether what devices send now is acknowledged.
+    pub readiness: Readiness,
     /// Nothing wrong, or what is.
     pub troubles: Vec<String>,
     /// Devices known.
@@ -298,7 +300,7 @@ pub struct Stall {
     pub network: String,
     /// How many.
     pub packets: u64,
-    /// How many of the last ones stopped after the same number of bytes.
+    /// How many of the last ones stopped after the same number of bytes, while no longer one came through.
     pub in_a_row: u64,
     /// After how many bytes the last one stopped.
     pub received: u64,

@@ -141,7 +141,6 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
 pub fn status(hub: &Hub) -> Status {
     let now = clock::now();
     let quarantine = hub.quarantine();
-    let troubles = trouble::troubles(hub);
     let threads = hub.threads();
     let ports = hub.ports();
     let state_of = |label: &str| {
@@ -151,14 +150,15 @@ pub fn status(hub: &Hub) -> Status {
             .find(|thread| thread.life.name() == name)
             .map_or("stopped", |thread| thread.state)
     };
+    let troubles = trouble::troubles(hub);
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         conf: hub.conf_path.display().to_string(),
         started_at: clock::text(hub.started_at_us),
         uptime_s: u64::try_from((clock::wall_us() - hub.started_at_us) / 1_000_000).unwrap_or(0),
-        supervisor_turned_ms_ago: hub.supervisor_age(now),
-        readiness: trouble::readiness(&troubles).name().to_owned(),
+        supervisor_turned_ms_ago: hub.supervisor_age(),
+        readiness: trouble::readiness(&troubles),
         troubles: troubles.iter().map(ToString::to_string).collect(),
         n_devices: hub.fleet.len(),
         devices_loaded: hub.fleet.is_loaded(),

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ipnet::IpNet;
@@ -27,7 +28,7 @@ pub struct Stall {
     pub network: IpNet,
     /// Packets that stopped.
     pub n_packets: u64,
-    /// How many of the last ones stopped after the same number of bytes.
+    /// How many of the last ones stopped after the same number of bytes, while no longer one came through.
     pub n_in_a_row: u64,
     /// After how many bytes the last one stopped.
     pub received: usize,
@@ -39,13 +40,17 @@ pub struct Stall {
 
 /// The networks in which packets stopped.
 #[derive(Debug, Default)]
-pub struct Stalls(Mutex<HashMap<IpNet, Stall>>);
+pub struct Stalls {
+    networks: Mutex<HashMap<IpNet, Stall>>,
+    /// Whether in one of them packets stopped in a row: only then those that come through are looked at.
+    in_a_row: AtomicBool,
+}
 
 impl Stalls {
     /// A packet from `address` stopped after `received` bytes of `expected`.
     fn add(&self, address: IpAddr, received: usize, expected: Option<usize>, at_us: i64) {
         let network = network(address);
-        let mut stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stalls = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         if stalls.len() >= NETWORKS_MAX && !stalls.contains_key(&network) {
             let oldest = stalls.values().min_by_key(|stall| stall.last_at_us);
             if let Some(oldest) = oldest.map(|stall| stall.network) {
@@ -69,11 +74,29 @@ impl Stalls {
         stall.received = received;
         stall.expected = expected;
         stall.last_at_us = at_us;
+        if stall.n_in_a_row > 1 {
+            self.in_a_row.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A packet of so many bytes came from `address`: nothing there stops all that are longer than those which stopped.
+    pub(super) fn passed(&self, address: IpAddr, bytes: usize) {
+        if !self.in_a_row.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut stalls = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stall) = stalls.get_mut(&network(address))
+            && bytes > stall.received
+        {
+            stall.n_in_a_row = 0;
+        }
+        let any = stalls.values().any(|stall| stall.n_in_a_row > 1);
+        self.in_a_row.store(any, Ordering::Relaxed);
     }
 
     /// All of them, the last first.
     pub fn list(&self) -> Vec<Stall> {
-        let stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stalls = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut list: Vec<Stall> = stalls.values().cloned().collect();
         list.sort_by_key(|stall| (std::cmp::Reverse(stall.last_at_us), stall.network));
         list
@@ -141,6 +164,15 @@ mod tests {
         assert_eq!(list[1].network.to_string(), "10.1.2.0/24");
         assert_eq!((list[1].n_packets, list[1].n_in_a_row), (4, 3));
         assert_eq!((list[1].received, list[1].expected), (1340, Some(2800)));
+        // Short ones always come through; a long one shows that the way is free.
+        let in_a_row = || stalls.list()[1].n_in_a_row;
+        stalls.passed(address("10.1.2.9"), 1340);
+        stalls.passed(address("10.1.3.9"), 2800);
+        assert_eq!(in_a_row(), 3);
+        stalls.passed(address("10.1.2.9"), 2800);
+        assert_eq!(in_a_row(), 0);
+        stalls.add(address("10.1.2.3"), 1340, Some(2800), 8);
+        assert_eq!(in_a_row(), 1);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use postgres::Client;
 use super::error::StoreError;
 use crate::imei::Imei;
 
-/// Rows of the default partition that are counted.
-pub const DEFAULT_ROWS_MAX: i64 = 100_000;
+/// Records with an impossible time that are counted.
+pub const ROWS_COUNTED_MAX: i64 = 100_000;
 
 /// The server and its settings.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,12 +98,13 @@ pub struct Waiting {
 /// The tables of records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tables {
-    /// Rows in the default partition, counted up to `DEFAULT_ROWS_MAX`.
-    pub n_default_rows: i64,
+    /// Records from the future, or from before there were such trackers, counted up to `ROWS_COUNTED_MAX`. The default partition has
+    /// them, among old ones that trackers had kept.
+    pub n_impossible: i64,
     /// Devices that they are from, some of them.
-    pub default_imeis: Vec<String>,
+    pub impossible_imeis: Vec<String>,
     /// Their earliest and latest time.
-    pub default_span: Option<(SystemTime, SystemTime)>,
+    pub impossible_span: Option<(SystemTime, SystemTime)>,
     /// When the newest partition ends.
     pub partitions_to: Option<SystemTime>,
 }
@@ -161,6 +162,15 @@ pub struct Devices {
     pub broken: Vec<(String, i64, Option<String>)>,
     /// Entries of quarantine that are the only copies and that nobody has dismissed.
     pub n_alerting: i64,
+}
+
+/// From now on no question of this connection takes long, so that one that waits for a lock does not keep the others from being asked.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn hurry(client: &mut Client) -> Result<(), StoreError> {
+    client.batch_execute("SET lock_timeout = '1s'; SET statement_timeout = '3s'")?;
+    Ok(())
 }
 
 /// Asks the server.
@@ -288,18 +298,19 @@ fn waiting(client: &mut Client) -> Result<Vec<Waiting>, StoreError> {
 /// When the database does not answer.
 pub fn tables(client: &mut Client) -> Result<Tables, StoreError> {
     let row = client.query_one(
-        "WITH some AS (SELECT device_id, time FROM trackport.record_default LIMIT $1)
+        "WITH few AS (SELECT device_id, time FROM trackport.record_default
+             WHERE time > now() + interval '1 day' OR time < timestamptz '2010-01-01Z' LIMIT $1)
          SELECT count(*), min(time), max(time), ARRAY(
-             SELECT d.imei FROM trackport.device d WHERE d.id IN (SELECT DISTINCT device_id FROM some) ORDER BY d.imei LIMIT 3)
-         FROM some",
-        &[&DEFAULT_ROWS_MAX],
+             SELECT d.imei FROM trackport.device d WHERE d.id IN (SELECT DISTINCT device_id FROM few) ORDER BY d.imei LIMIT 3)
+         FROM few",
+        &[&ROWS_COUNTED_MAX],
     )?;
     let (from, to): (Option<SystemTime>, Option<SystemTime>) = (row.get(1), row.get(2));
     let partitions = super::partition::list_partitions(client)?;
     Ok(Tables {
-        n_default_rows: row.get(0),
-        default_imeis: row.get(3),
-        default_span: from.zip(to),
+        n_impossible: row.get(0),
+        impossible_imeis: row.get(3),
+        impossible_span: from.zip(to),
         partitions_to: partitions.iter().map(|one| one.to).max(),
     })
 }

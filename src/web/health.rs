@@ -9,8 +9,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::router::Shared;
-use crate::clock::{self, Millis};
-use crate::hub::TURN_MAX_MS;
+use crate::clock::Millis;
+use crate::hub::SUPERVISOR_TURN_MAX_MS;
 use crate::trouble::{self, Readiness};
 
 /// The answer of `/healthz`.
@@ -23,8 +23,7 @@ pub(super) struct Live {
 /// The answer of `/readyz`.
 #[derive(Serialize)]
 pub(super) struct Ready {
-    /// `ready`, `degraded`, `not_ready`.
-    status: &'static str,
+    status: Readiness,
     reasons: Vec<Reason>,
 }
 
@@ -38,8 +37,8 @@ struct Reason {
 
 pub(super) async fn live(State(shared): State<Shared>) -> (StatusCode, Json<Live>) {
     fail::fail_point!("web-request");
-    let age = shared.hub.supervisor_age(clock::now());
-    let (code, status) = if age <= TURN_MAX_MS {
+    let age = shared.hub.supervisor_age();
+    let (code, status) = if age <= SUPERVISOR_TURN_MAX_MS {
         (StatusCode::OK, "live")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "supervisor_stands_still")
@@ -53,8 +52,8 @@ pub(super) async fn live(State(shared): State<Shared>) -> (StatusCode, Json<Live
 
 pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Ready>) {
     let troubles = trouble::troubles(&shared.hub);
-    let readiness = trouble::readiness(&troubles);
-    let code = match readiness {
+    let status = trouble::readiness(&troubles);
+    let code = match status {
         Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
         Readiness::Ready | Readiness::Degraded => StatusCode::OK,
     };
@@ -64,7 +63,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Rea
         text: trouble.to_string(),
     });
     let ready = Ready {
-        status: readiness.name(),
+        status,
         reasons: reasons.collect(),
     };
     (code, Json(ready))

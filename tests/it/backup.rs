@@ -199,7 +199,7 @@ fn a_standby_takes_over_and_nothing_is_lost_or_doubled() {
     let mut daemon = Setup::new(&url(&old)).port(port).start();
     let load = Load::start(fleet(port));
     load.wait_acks(40, secs(20));
-    let new = old.standby();
+    let new = old.standby("new");
     load.wait_acks(20, secs(20));
     // The old server sends its last bytes to the standby before it ends: that is what "fast" does.
     old.stop_server("fast");

@@ -24,3 +24,17 @@ mod service;
 mod unit;
 // Processes follow each other, and nobody is refused.
 mod sockets;
+// The container image, run in a network of its own.
+mod container;
+// What the image promises.
+mod image;
+// The packages that scripts/package makes.
+mod packages;
+// What is in them.
+mod package;
+// An rpm's life: rpm and dnf install, upgrade and remove it.
+mod package_rpm;
+// A deb's life, and both under a load.
+mod package_deb;
+// Somebody who has only the README.
+mod newcomer;

@@ -7,9 +7,10 @@ use super::super::finding::{Finding, Grade};
 use super::super::text::{amount, bytes, count, span, time};
 use super::spool::same_disk;
 use crate::conf::Conf;
+use crate::control::client::ClientError;
 use crate::control::messages::Status;
-use crate::store::health::{self, DEFAULT_ROWS_MAX, Devices, Health, Patience, Tables};
-use crate::store::{self, ErrorClass, StoreError};
+use crate::store::health::{self, Devices, Health, Patience, ROWS_COUNTED_MAX, Tables};
+use crate::store::{self, StoreError};
 
 /// A transaction that is open for longer holds dead rows for all tables.
 const OLD: Duration = Duration::from_secs(3600);
@@ -38,7 +39,7 @@ const PATIENCE: Patience = Patience {
 /// What the database says.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// What `trackport check` finds.
+    /// What `trackport check` finds, and what could not be asked.
     checked: Vec<Finding>,
     health: Health,
     /// Half way between question and answer, by this machine's clock.
@@ -51,47 +52,72 @@ pub(super) struct Facts {
 /// Asks the database of `conf`.
 pub(super) fn look(conf: &Conf) -> Result<Facts, Unasked> {
     check_database::asked(conf, |client| {
-        let checked = check_database::look(client)?;
+        health::hurry(client)?;
+        let mut checked = check_database::look(client)?;
         let before = SystemTime::now();
         let health = health::health(client, OLD)?;
         let took = before.elapsed().unwrap_or_default();
         let fits = store::check_schema(client).is_ok();
+        let (mut tables, mut devices) = (None, None);
+        if fits {
+            // A lock on one table, or a missing right, must not hide what is known of the others.
+            tables = keep(&mut checked, "the partitions", health::tables(client));
+            devices = keep(
+                &mut checked,
+                "the devices",
+                health::devices(client, &PATIENCE),
+            );
+        }
         Ok(Facts {
             checked,
             health,
             asked_at: before + took / 2,
-            tables: fits.then(|| health::tables(client)).transpose()?,
-            devices: fits
-                .then(|| health::devices(client, &PATIENCE))
-                .transpose()?,
+            tables,
+            devices,
         })
     })
 }
 
+/// What was asked for, or a finding that says why it is not known.
+fn keep<T>(findings: &mut Vec<Finding>, what: &str, answer: Result<T, StoreError>) -> Option<T> {
+    answer
+        .map_err(|error| {
+            let finding = Finding::new(Grade::Unseen, format!("{what}: {error}"));
+            findings.push(if error.is_turned_away() {
+                finding.remedy("runuser -u trackport -- trackport doctor")
+            } else {
+                finding.remedy(
+                    "ask again; SELECT * FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+                )
+            });
+        })
+        .ok()
+}
+
 /// What there is to say about a database that was not asked. Where the server itself is well with it, it was this user who was
 /// turned away.
-pub(super) fn unasked(why: &Unasked, status: Option<&Status>) -> Vec<Finding> {
+pub(super) fn unasked(why: &Unasked, server: &Result<Status, ClientError>) -> Vec<Finding> {
     let finding = without_name(why.finding());
-    let server_is_well = status.is_some_and(|status| {
-        !status.writers.is_empty() && status.writers.iter().all(|one| one.database == "up")
-    });
-    let turned_away = matches!(why, Unasked::Store(error) if !matches!(error, StoreError::Unreachable { .. })
-        && error.class() == ErrorClass::Person);
+    let server_may = match server {
+        Ok(status) => {
+            !status.writers.is_empty() && status.writers.iter().all(|one| one.database == "up")
+        }
+        // Nor may this user ask the server.
+        Err(error) => matches!(error, ClientError::NotAllowed { .. }),
+    };
+    let turned_away = matches!(why, Unasked::Store(error) if error.is_turned_away());
     let remedy = match why {
         Unasked::Store(_) if turned_away => "runuser -u trackport -- trackport doctor",
         Unasked::Store(_) => "systemctl status postgresql; journalctl -u postgresql -n 50",
         Unasked::Late => "systemctl status postgresql; is its disk full or slow? iostat -x 1",
         Unasked::NoThread(_) => "systemctl status: tasks; ulimit -u",
     };
-    let finding = Finding {
-        grade: if turned_away && server_is_well {
-            Grade::Unseen
-        } else {
-            Grade::Wrong
-        },
-        ..finding
+    let grade = if turned_away && server_may {
+        Grade::Unseen
+    } else {
+        Grade::Wrong
     };
-    vec![finding.remedy(remedy)]
+    vec![Finding { grade, ..finding }.remedy(remedy)]
 }
 
 /// The same without the name of the subject, which stands before it here.
@@ -294,32 +320,32 @@ fn upkeep(health: &Health) -> Vec<Finding> {
 
 fn tables(tables: &Tables, now: SystemTime) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if tables.n_default_rows > 0 {
-        let n_rows = amount(u64::try_from(tables.n_default_rows).unwrap_or(0));
-        let more = if tables.n_default_rows == DEFAULT_ROWS_MAX {
+    if tables.n_impossible > 0 {
+        let n_rows = amount(u64::try_from(tables.n_impossible).unwrap_or(0));
+        let more = if tables.n_impossible == ROWS_COUNTED_MAX {
             "or more "
         } else {
             ""
         };
-        let when = tables.default_span.map_or_else(String::new, |(from, to)| {
-            format!(", {} to {}", time(from), time(to))
-        });
+        let when = tables
+            .impossible_span
+            .map_or_else(String::new, |(from, to)| {
+                format!(", {} to {}", time(from), time(to))
+            });
         let text = format!(
-            "{n_rows} {more}records have a time for which there is no partition{when}: the clocks of {}",
-            list(&tables.default_imeis)
+            "{n_rows} {more}records have an impossible time{when}: the clocks of {}",
+            list(&tables.impossible_imeis)
         );
         findings.push(Finding::new(Grade::Warning, text).remedy(
             "nothing is lost; let these trackers save only after time sync (parameter 107)",
         ));
     }
+    // None at all are there before the first start.
     let ahead = tables
         .partitions_to
         .map(|to| to.duration_since(now).unwrap_or_default());
-    if ahead.is_none_or(|ahead| ahead < AHEAD_MIN) {
-        let text = match ahead {
-            None => "there is no partition for records".to_owned(),
-            Some(ahead) => format!("the partitions end in {}", span(ahead)),
-        };
+    if let Some(ahead) = ahead.filter(|&ahead| ahead < AHEAD_MIN) {
+        let text = format!("the partitions end in {}", span(ahead));
         findings.push(Finding::new(Grade::Warning, text).remedy(
             "a running server makes them: journalctl -u trackport | grep -e housekeeping -e 'clock in doubt'",
         ));
@@ -496,9 +522,9 @@ mod tests {
             ..Tables::default()
         };
         assert_eq!(tables(&some, now), []);
-        some.n_default_rows = 3;
-        some.default_imeis = vec!["356307042441013".to_owned()];
-        some.default_span = Some((SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH));
+        some.n_impossible = 3;
+        some.impossible_imeis = vec!["356307042441013".to_owned()];
+        some.impossible_span = Some((SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH));
         let found = tables(&some, now);
         assert!(
             found[0].text.starts_with("3 records") && found[0].text.contains("356307042441013"),

@@ -10,7 +10,7 @@ use super::super::check_database::{self, Unasked};
 use super::super::finding::{Finding, Grade};
 use super::super::models;
 use super::super::text::{ago, count, printable, span, time};
-use super::{database, devices, report, server};
+use super::{database, devices, other_user, report, server};
 use crate::conf::{self, Accept, Conf};
 use crate::control::client::{self, ClientError};
 use crate::control::messages::{DeviceNow, Request, Response, Session};
@@ -74,6 +74,16 @@ pub(super) fn run(imei: Imei, as_json: bool, path: &Path) -> anyhow::Result<()> 
             .any(|port| conf.accept_on(port) == Accept::Any || port.device == Some(imei)),
         at: SystemTime::now(),
     };
+    if let Err(why) = &facts.stored
+        && let Some(user) = other_user::of_server(&conf, why)
+    {
+        let ended = other_user::follow(user, path, imei, as_json)?;
+        return if ended.success() {
+            Ok(())
+        } else {
+            Err(Failed.into())
+        };
+    }
     let outcome = facts.outcome();
     let mut out = io::stdout().lock();
     if as_json {
@@ -210,7 +220,7 @@ impl Facts {
                     "It is away: heard {heard}, its newest record came {}{late}.",
                     ago(arrived_at, self.at)
                 ))
-                .remedy("is it powered, in coverage, is its SIM paid? What was it like before: the query below \"Reading the data\" in the README")
+                .remedy("is it powered, in coverage, is its SIM paid?")
             }
         }
     }

@@ -13,8 +13,8 @@ const NAMED_MAX: usize = 3;
 pub(super) const ACK_TYPE_REMEDY: &str =
     "in the tracker: \"ACK type\" = AVL (server settings in the configurator)";
 
-/// What there is to say about them.
-pub(super) fn findings(devices: &Devices, now: SystemTime) -> Vec<Finding> {
+/// What there is to say about them; `accepts_any`: some port lets every IMEI in.
+pub(super) fn findings(devices: &Devices, accepts_any: bool, now: SystemTime) -> Vec<Finding> {
     let mut findings = refusals(&devices.refusals, now);
     findings.extend(suspects(
         &devices.mute,
@@ -58,7 +58,7 @@ pub(super) fn findings(devices: &Devices, now: SystemTime) -> Vec<Finding> {
             "trackport quarantine list --acked; then retry, or export and remove, or dismiss",
         ));
     }
-    if devices.n_accepted == 0 {
+    if devices.n_accepted == 0 && !accepts_any {
         let text = "no device may log in yet";
         findings.push(
             Finding::new(Grade::Warning, text)
@@ -195,19 +195,32 @@ mod tests {
     }
 
     fn bad(devices: &Devices) -> Vec<Finding> {
-        let mut all = findings(devices, now());
+        let mut all = findings(devices, false, now());
         all.retain(|one| one.grade > Grade::Ok);
         all
     }
 
     #[test]
     fn a_fleet_in_which_nothing_is_wrong_is_one_line() {
-        let all = findings(&well(), now());
+        let all = findings(&well(), false, now());
         assert_eq!(all.len(), 1, "{all:?}");
         assert_eq!(
             all[0].text,
             "10 accepted, 8 connected, records of 7 within the hour"
         );
+    }
+
+    #[test]
+    fn an_empty_list_is_odd_only_where_devices_have_to_be_on_it() {
+        let none = Devices::default();
+        assert!(
+            bad(&none)[0]
+                .remedy
+                .as_ref()
+                .unwrap()
+                .contains("trackport device add")
+        );
+        assert_eq!(findings(&none, true, now()).len(), 1);
     }
 
     #[test]

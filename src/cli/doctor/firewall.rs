@@ -16,6 +16,8 @@ pub(super) enum Facts {
     Rules(Vec<Ruleset>),
     /// They cannot be read.
     Unseen(String),
+    /// There is no program for them on this machine.
+    None,
 }
 
 /// The default zone of firewalld.
@@ -51,6 +53,7 @@ pub(super) fn look() -> Facts {
     }
     let nft = look::ask("nft", &["-j", "list", "ruleset"]);
     let tables = look::ask("iptables", &["-S"]);
+    let is_absent = nft == Said::Absent && tables == Said::Absent;
     let mut rulesets = Vec::new();
     let mut why = Vec::new();
     for (said, read) in [
@@ -66,6 +69,7 @@ pub(super) fn look() -> Facts {
         }
     }
     match why.first() {
+        None if is_absent => Facts::None,
         Some(why) if rulesets.is_empty() => Facts::Unseen(why.clone()),
         _ => Facts::Rules(rulesets),
     }
@@ -118,6 +122,10 @@ pub(super) fn findings(facts: &Facts, ports: &[u16]) -> Vec<Finding> {
         Facts::Unseen(why) => vec![
             Finding::new(Grade::Unseen, format!("the firewall: {why}")).remedy("run this as root"),
         ],
+        Facts::None => vec![Finding::new(
+            Grade::Ok,
+            "no firewall program is on this machine",
+        )],
         Facts::Firewalld(zone) => of_zone(zone, ports),
         Facts::Rules(rulesets) => of_rules(rulesets, ports),
     }

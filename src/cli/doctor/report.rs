@@ -30,6 +30,13 @@ pub(super) fn word(grade: Grade) -> &'static str {
     }
 }
 
+/// The grade that has this word, in small letters.
+pub(super) fn grade(text: &str) -> Option<Grade> {
+    [Grade::Ok, Grade::Unseen, Grade::Warning, Grade::Wrong]
+        .into_iter()
+        .find(|&grade| word(grade).to_lowercase() == text)
+}
+
 /// As text. Of subjects in which something is wrong or odd, what is well is left out.
 pub(super) fn write(out: &mut impl Write, all: &[Examined]) -> io::Result<()> {
     for grade in [Grade::Wrong, Grade::Warning, Grade::Unseen] {

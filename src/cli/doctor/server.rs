@@ -34,6 +34,7 @@ const HOLD_UPS: &[Fact] = &[
     Fact::QueueFull,
     Fact::DeviceKeptOut,
     Fact::RegistrationLimit,
+    Fact::KeeperFailed,
     Fact::NotesDropped,
     Fact::RosterFailed,
     Fact::WatchdogStarved,

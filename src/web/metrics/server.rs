@@ -7,7 +7,6 @@ use std::fmt;
 
 use super::families::{Families, Labels, Steps, label};
 use crate::acks::{BOUNDS_MS, Counted};
-use crate::clock;
 use crate::control::messages::{self, Status};
 use crate::control::server;
 use crate::facts::{self, Fact};
@@ -364,6 +363,6 @@ fn threads(to: &mut Families<'_>, hub: &Hub, status: &Status) -> fmt::Result {
     to.gauge(
         "trackport_supervisor_turn_age_seconds",
         "Since the supervisor's loop turned, which it does every 50 ms.",
-        hub.supervisor_age(clock::now()) as f64 / 1e3,
+        hub.supervisor_age() as f64 / 1e3,
     )
 }

@@ -119,6 +119,15 @@ impl Cluster {
         self.start_server();
     }
 
+    /// How its superuser connects, as `key=value` pairs.
+    fn keys(&self) -> String {
+        format!(
+            "host={} port={} user=postgres",
+            self.folder.display(),
+            self.port
+        )
+    }
+
     /// Starts the server after `stop_server` or a kill.
     pub fn start_server(&self) {
         run(self
@@ -246,15 +255,14 @@ impl Cluster {
         run(self.tool(name).args(args));
     }
 
-    /// A second server that follows this one.
-    pub fn standby(&self) -> Cluster {
+    /// A second server, which follows this one by `name`.
+    pub fn standby(&self, name: &str) -> Cluster {
         let standby = Cluster::unmade();
-        let from = self.url("postgres", "postgres");
+        let from = format!("{} application_name={name}", self.keys());
         run(standby
             .tool("pg_basebackup")
-            .args(["-c", "fast", "-R", "-D"])
-            .arg(standby.data())
-            .args(["-d", &from]));
+            .args(["-c", "fast", "-R", "-d", &from, "-D"])
+            .arg(standby.data()));
         standby.settle();
         standby
     }
