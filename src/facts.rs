@@ -223,6 +223,8 @@ facts! {
     RegistrationLimit "registration limit" Warn;
     /// A request over the control socket was not understood or failed.
     ControlFailed "control request failed" Warn;
+    /// A device is looked at by `trackport trace`.
+    Traced "trace" Info;
     /// systemd could not be told.
     NotifyFailed "systemd not told" Warn;
     /// The watchdog is not fed.
@@ -496,7 +498,7 @@ mod tests {
         }
         assert_eq!(lines, [0; LINES_MAX as usize]);
         say_at(Fact::CommandFrame, begun + WINDOW_MS, |folded| {
-            lines.push(folded.n)
+            lines.push(folded.n);
         });
         assert_eq!(lines.last(), Some(&980));
         assert_eq!(total(Fact::CommandFrame), 1001);

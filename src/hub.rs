@@ -17,6 +17,7 @@ use crate::port::{Port, Stalls};
 use crate::room::Room;
 use crate::spooler::SpoolState;
 use crate::store::held::Counts;
+use crate::trace::{Scribe, Traces};
 use crate::writer::Seat;
 
 /// The supervisor's loop turns every 50 ms; one that took this long stands still, and what it watches is watched no more.
@@ -74,6 +75,8 @@ pub struct UnboundReport {
 pub enum Ask {
     /// Restart the port with this label; the answer says whether there is one.
     RestartPort(String, Sender<bool>),
+    /// Run this in a thread of its own, for which nobody waits.
+    Trace(Scribe),
 }
 
 /// The shared parts.
@@ -112,6 +115,8 @@ pub struct Hub {
     pub writers: Vec<Seat>,
     /// The spool.
     pub spool: Arc<SpoolState>,
+    /// Whoever looks at devices.
+    pub traces: Arc<Traces>,
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
     quarantine: Mutex<Counts>,
@@ -150,6 +155,7 @@ impl Hub {
             turned_at: AtomicU64::new(clock::now()),
             writers,
             spool: Arc::default(),
+            traces: Arc::default(),
             asks,
             quarantine: Mutex::default(),
             database_away: Mutex::default(),

@@ -40,6 +40,9 @@ pub mod store;
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;
 
+/// What is read from one device and written to it, for whoever looks.
+pub mod trace;
+
 /// How long packets waited for their acks.
 pub mod acks;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::finding::{Finding, Grade};
-use super::{Failed, check_database, check_spool};
+use super::{Failed, check_addresses, check_database, check_spool};
 use crate::conf::{self, Conf};
 use crate::port::bind::{self, Address, BindError, label};
 use crate::port::passed::Passed;
@@ -36,6 +36,7 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
         wrong |= tell(&mut out, &web_findings(&conf, is_running(&conf)))?;
         wrong |= tell(&mut out, &[check_spool::finding(&conf.spool)])?;
         wrong |= tell(&mut out, &check_database::findings(&conf))?;
+        wrong |= tell(&mut out, &check_addresses::findings(&conf))?;
     }
     if wrong { Err(Failed.into()) } else { Ok(()) }
 }

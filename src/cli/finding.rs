@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Grade {
     Ok,
+    /// Nothing is good or bad about it.
+    Note,
     /// It could not be looked at.
     Unseen,
     Warning,
@@ -15,6 +17,7 @@ impl Grade {
     pub(super) fn word(self) -> &'static str {
         match self {
             Grade::Ok => "ok",
+            Grade::Note => "note",
             Grade::Unseen => "not seen",
             Grade::Warning => "warning",
             Grade::Wrong => "WRONG",

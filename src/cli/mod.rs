@@ -4,6 +4,7 @@
 //! everything that is said about it to standard error. The daemon's own words go through the log.
 
 mod check;
+mod check_addresses;
 mod check_database;
 mod check_spool;
 /// `trackport completions`
@@ -39,6 +40,8 @@ pub mod spool;
 /// `trackport status`, `session` and `port`
 pub mod status;
 mod text;
+/// `trackport trace`
+pub mod trace;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -102,7 +105,8 @@ pub enum Command {
     Run(run::Args),
     /// Say whether the server could run: conf file, ports, spool, database
     ///
-    /// Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
+    /// Says as well on which addresses it listens, how the firewall lets trackers in, and from which addresses its own connections
+    /// leave. Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
     /// keeps the server from its work, with 78 when the conf file has mistakes.
     #[command(
         after_help = "Examples:\n  trackport check\n  trackport check --conf new.toml --conf-only"
@@ -142,6 +146,17 @@ Examples:
     Spool(spool::Command),
     /// Say what the running server does: threads, ports, queues, rates
     Status(status::StatusArgs),
+    /// Show what one device sends and what it is answered, while it happens
+    ///
+    /// Every piece that is read or written, as hex, with its time, what it was, and how long an acknowledgement took. Other
+    /// devices are not shown. Ends with Ctrl-C. Whoever reads slowly misses pieces and is told so; no device waits for it.
+    #[command(after_help = "\
+Examples:
+  trackport trace 356307042441013
+  trackport trace 356307042441013 --for '10 min' > trace.txt
+  trackport trace 356307042441013 --to-log on       # for an hour; then: journalctl -u trackport TRACKPORT_IMEI=356307042441013
+  trackport trace 356307042441013 --to-log off")]
+    Trace(trace::Args),
     /// Say in one line whether the running server is alive, for health checks of containers
     ///
     /// Ends with 1 only where a restart would help: no answer, or a supervisor that stands still. A database that is away is
@@ -227,6 +242,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Session(command) => status::run_session(command, conf),
         Command::Port(command) => status::run_port(command, conf),
         Command::Status(args) => status::run(args, conf),
+        Command::Trace(args) => trace::run(args, conf),
         Command::Health(args) => health::run(args, conf),
     }
 }
@@ -334,6 +350,8 @@ mod tests {
             "trackport send --imei 356307042441013 --to localhost:5027 -",
             "trackport send --no-login --timeout 5s a.hex",
             "trackport session list --imei 356307042441013 --limit 5 --json",
+            "trackport trace 356307042441013 --for 10min",
+            "trackport trace 356307042441013 --to-log on",
             "trackport simulate --packets 3 --threads 2 --connect-rate 100 --acked a.txt",
             "trackport decode 000F --model FMB920",
             "trackport doctor --json",
@@ -379,6 +397,8 @@ mod tests {
             ("trackport simulate --records 0", 64),
             ("trackport simulate --interval 10", 64),
             ("trackport send --no-login --imei 356307042441013 a.hex", 64),
+            ("trackport trace", 64),
+            ("trackport trace 356307042441013 --to-log maybe", 64),
             ("trackport --help", 0),
             ("trackport device add --help", 0),
             ("trackport --version", 0),

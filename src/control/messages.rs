@@ -34,6 +34,15 @@ pub enum Request {
         /// Its label, or its number where that is enough.
         port: String,
     },
+    /// Show what this device sends and what it is answered.
+    Trace {
+        /// Whose.
+        imei: String,
+        /// Until it ends by itself, in seconds.
+        for_s: u64,
+        /// Into the log, and then whether to switch it on or off; else as answers.
+        log: Option<bool>,
+    },
 }
 
 /// What the server answers.
@@ -48,6 +57,11 @@ pub enum Response {
         sessions: Vec<Session>,
         /// How many there are.
         total: usize,
+    },
+    /// To [`Request::Trace`]: one line of many; the last answer is [`Response::Done`].
+    Line {
+        /// What happened.
+        text: String,
     },
     /// To [`Request::Device`].
     Device {
@@ -131,12 +145,29 @@ pub struct Status {
     pub ports: Vec<Port>,
     /// Every supervised thread.
     pub threads: Vec<Thread>,
+    /// Devices that somebody looks at.
+    #[serde(default)]
+    pub traces: Vec<Trace>,
+    /// Log lines that nobody read in time, and that are lost.
+    #[serde(default)]
+    pub log_lines_lost: u64,
     /// Networks from which packets stopped half way, the last first.
     pub stalls: Vec<Stall>,
     /// The last line of each fact that was odd or worse, the last first.
     pub remarks: Vec<Remark>,
     /// Facts that happened, by name.
     pub counts: Vec<(String, u64)>,
+}
+
+/// One trace that is on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Trace {
+    /// Whose.
+    pub imei: String,
+    /// Whether it goes to the log.
+    pub to_log: bool,
+    /// RFC 3339.
+    pub until: String,
 }
 
 /// One writer.

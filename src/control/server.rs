@@ -16,12 +16,14 @@ use mio::{Events, Interest, Poll, Token};
 use super::messages::{
     DeviceNow, Port, Remark, Request, Response, Session, Spool, Stall, Status, Thread, Writer,
 };
+use super::trace;
 use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub, Listener};
 use crate::imei::Imei;
 use crate::life::Life;
+use crate::logging;
 use crate::mailbox::{CloseReason, Store};
 use crate::port;
 use crate::spooler::{self, SpoolState};
@@ -101,6 +103,14 @@ fn serve(stream: &UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
         return Ok(());
     }
     let response = match serde_json::from_str(&line) {
+        Ok(Request::Trace { imei, for_s, log }) => {
+            // Its answers are many, so they are another thread's: the next question waits for none of them.
+            match trace::begin(hub, &imei, Duration::from_secs(for_s), log, stream) {
+                Ok(Some(done)) => Response::Done { text: done },
+                Ok(None) => return Ok(()),
+                Err(text) => Response::Error { text },
+            }
+        }
         Ok(request) => answer(request, hub),
         Err(error) => Response::Error {
             text: format!("not understood: {error}"),
@@ -121,6 +131,9 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
         Request::Device { imei } => device(hub, &imei),
         Request::CloseSession { imei } => close_session(hub, &imei),
         Request::RestartPort { port } => restart_port(hub, &port),
+        Request::Trace { .. } => Response::Error {
+            text: "a trace has answers of its own".to_owned(),
+        },
     }
 }
 
@@ -161,6 +174,8 @@ pub fn status(hub: &Hub) -> Status {
         quarantine_acked: quarantine.n_acked,
         quarantine_alerting: quarantine.n_alerting,
         quarantine_unacked: quarantine.n_unacked,
+        traces: trace::list(hub),
+        log_lines_lost: logging::n_lost(),
         waiting_bytes: hub.waiting_used.load(Ordering::Relaxed),
         counts: facts::totals()
             .into_iter()

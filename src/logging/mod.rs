@@ -9,7 +9,6 @@ mod journal;
 mod levels;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -49,9 +48,11 @@ pub fn init() {
     let logger = LOGGER.get_or_init(|| Logger {
         filter: RwLock::new(levels::of_conf(&conf::Log::default())),
         journal,
+        journal_reader: Patience::default(),
         with_priority: stream.is_some(),
-        is_stuck: AtomicBool::new(false),
+        stderr_reader: Patience::default(),
         n_lost: AtomicU64::new(0),
+        n_untold: AtomicU64::new(0),
     });
     // An error means that it was called before.
     let _ = log::set_logger(logger);
@@ -84,7 +85,7 @@ pub fn apply(log: &conf::Log) {
     }
 }
 
-/// Lines that found no room.
+/// Lines that found no room since the start.
 pub fn n_lost() -> u64 {
     LOGGER
         .get()
@@ -94,12 +95,14 @@ pub fn n_lost() -> u64 {
 struct Logger {
     filter: RwLock<Filter>,
     journal: Option<Journal>,
+    journal_reader: Patience,
     /// systemd reads stderr.
     with_priority: bool,
-    /// Nobody read the last line in time.
-    is_stuck: AtomicBool,
-    /// Lines left out that nobody was told about.
+    stderr_reader: Patience,
+    /// Lines that found no room.
     n_lost: AtomicU64,
+    /// Those of them that nobody was told about.
+    n_untold: AtomicU64,
 }
 
 impl Log for Logger {
@@ -115,12 +118,16 @@ impl Log for Logger {
             return;
         }
         let mut line = Line::of(record);
-        let lost = self.n_lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let _ = write!(line.text, " (log lines left out before this one: {lost})");
+        let untold = self.n_untold.swap(0, Ordering::Relaxed);
+        if untold > 0 {
+            line.text = format!(
+                "(log lines left out before this one: {untold}) {}",
+                line.text
+            );
         }
         if !self.write(&line) {
-            self.n_lost.fetch_add(lost + 1, Ordering::Relaxed);
+            self.n_lost.fetch_add(1, Ordering::Relaxed);
+            self.n_untold.fetch_add(untold + 1, Ordering::Relaxed);
         }
     }
 
@@ -131,20 +138,29 @@ impl Logger {
     /// Hands a line to whoever reads the log. False when it finds no room.
     fn write(&self, line: &Line<'_>) -> bool {
         if let Some(journal) = &self.journal
-            && self.has_room(journal)
+            && self.journal_reader.has_room(journal)
             && journal.send(&line.entry()).is_ok()
         {
             return true;
         }
         let text = line.on_stderr(self.with_priority);
         let stderr = io::stderr().lock();
-        self.has_room(&stderr) && { stderr }.write_all(text.as_bytes()).is_ok()
+        self.stderr_reader.has_room(&stderr) && { stderr }.write_all(text.as_bytes()).is_ok()
     }
+}
 
-    /// Waits a moment for room, unless the last one waited in vain.
+/// How long one reader of the log is waited for.
+#[derive(Debug, Default)]
+struct Patience {
+    /// The last line waited in vain.
+    is_used_up: AtomicBool,
+}
+
+impl Patience {
+    /// Waits a moment until `reader` has room, unless the last line waited in vain.
     fn has_room(&self, reader: &impl AsFd) -> bool {
-        let is_stuck = self.is_stuck.load(Ordering::Relaxed);
-        let wait = if is_stuck { Duration::ZERO } else { WAIT };
+        let is_used_up = self.is_used_up.load(Ordering::Relaxed);
+        let wait = if is_used_up { Duration::ZERO } else { WAIT };
         let wait = Timespec {
             tv_sec: 0,
             tv_nsec: i64::from(wait.subsec_nanos()),
@@ -155,8 +171,8 @@ impl Logger {
             Ok(n) => n > 0,
             Err(_) => true,
         };
-        if is_stuck == has_room {
-            self.is_stuck.store(!has_room, Ordering::Relaxed);
+        if is_used_up == has_room {
+            self.is_used_up.store(!has_room, Ordering::Relaxed);
         }
         has_room
     }
@@ -284,18 +300,12 @@ mod tests {
 
     #[test]
     fn who_does_not_read_the_log_keeps_nobody_waiting() {
-        let logger = Logger {
-            filter: RwLock::new(levels::of_conf(&conf::Log::default())),
-            journal: None,
-            with_priority: false,
-            is_stuck: AtomicBool::new(false),
-            n_lost: AtomicU64::new(0),
-        };
+        let patience = Patience::default();
         let (mut reader, mut writer) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
         while writer.write(&[0; 4096]).is_ok() {}
         let begun = std::time::Instant::now();
-        assert!(!(0..500).any(|_| logger.has_room(&writer)));
+        assert!(!(0..500).any(|_| patience.has_room(&writer)));
         let waited = begun.elapsed();
         assert!(
             waited >= WAIT && waited < Duration::from_secs(5),
@@ -304,7 +314,7 @@ mod tests {
         reader.set_nonblocking(true).unwrap();
         let mut sink = vec![0; 1 << 20];
         while reader.read(&mut sink).is_ok_and(|n| n > 0) {}
-        assert!(logger.has_room(&writer));
-        assert!(!logger.is_stuck.load(Ordering::Relaxed));
+        assert!(patience.has_room(&writer));
+        assert!(!patience.is_used_up.load(Ordering::Relaxed));
     }
 }

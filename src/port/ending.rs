@@ -10,6 +10,7 @@ use mio::Events;
 
 use super::slot::{Got, Phase};
 use super::thread::{STOPPING_WAIT, Thread, slot_of, text};
+use super::traced::said;
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
 use crate::fleet::Device;
@@ -175,6 +176,10 @@ impl Thread {
         if matches!(slot.phase, Phase::Closing(_)) {
             return;
         }
+        self.trace(index, || said(&format!("closed: {why}")));
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         slot.held.keep(&[]);
         if let Phase::InFlight(_) = slot.phase {
             self.n_in_flight -= 1;

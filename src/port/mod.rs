@@ -3,7 +3,8 @@
 //! `bind.rs` makes its socket, or takes one that the process was started with (`passed.rs`), `thread.rs` is the loop of its thread,
 //! `accept.rs` how connections come in, `strangers.rs` who of them has not logged in, `stalls.rs` whose packets stop half way,
 //! `slot.rs` one connection, `turn.rs` how it is read, `resting.rs` when it is not, `login.rs` who is let
-//! in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what runs out. The supervisor
+//! in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what runs out, `traced.rs` what
+//! somebody who looks at a device is shown. The supervisor
 //! owns the listening socket and lends clones, so a replaced thread loses no waiting connection.
 
 mod accept;
@@ -18,6 +19,7 @@ mod stalls;
 mod strangers;
 pub mod thread;
 mod timers;
+mod traced;
 mod turn;
 
 use std::collections::HashMap;
@@ -39,6 +41,7 @@ use crate::intake::DirectoryMessage;
 use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Notes;
 use crate::room::{Room, Share};
+use crate::trace::Traces;
 pub use stalls::{Stall, Stalls};
 use strangers::Stranger;
 pub use strangers::Strangers;
@@ -68,6 +71,8 @@ pub struct Surroundings {
     pub directory: Sender<DirectoryMessage>,
     /// The keeper's queue.
     pub notes: Notes,
+    /// Whoever looks at devices.
+    pub traces: Arc<Traces>,
     /// How long acks took.
     pub acks: Arc<Acks>,
     /// `[timeouts]`

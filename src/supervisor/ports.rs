@@ -246,6 +246,9 @@ impl Supervisor {
     }
 
     fn take_over(&mut self, conf: Conf) {
+        // First, so that what is said of the rest is said as the new conf wants it.
+        logging::apply(&conf.log);
+        self.conf.log = conf.log.clone();
         for warning in &conf.warnings {
             facts::say(Fact::ConfOdd, format_args!("{warning}"));
         }
@@ -319,8 +322,6 @@ impl Supervisor {
             format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"),
         );
         self.move_web(conf.http);
-        logging::apply(&conf.log);
-        self.conf.log = conf.log;
         // Keys that need a restart stay as they were, so that the next reload names them again.
         self.conf.ports = conf.ports;
         self.conf.devices.accept = conf.devices.accept;

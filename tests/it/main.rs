@@ -41,6 +41,10 @@ mod outage;
 mod backup;
 // The operator speaks to the running server.
 mod signals;
+// Somebody looks at one device of the running server.
+mod tracing;
+// How much is said in the log, and where.
+mod log;
 // What systemd is told.
 mod systemd;
 // What the torture run relies on.

@@ -14,6 +14,10 @@ mod harness;
 mod root;
 // The same, booted.
 mod booted;
+// What stands in the journal.
+mod journal;
+// Which addresses matter to others.
+mod addresses;
 // trackport on it, as an operator has it.
 mod service;
 // The unit under a real systemd.

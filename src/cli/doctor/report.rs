@@ -23,6 +23,7 @@ pub(super) struct Examined {
 pub(super) fn word(grade: Grade) -> &'static str {
     match grade {
         Grade::Ok => "ok",
+        Grade::Note => "note",
         Grade::Unseen => "not seen",
         Grade::Warning => "odd",
         Grade::Wrong => "WRONG",

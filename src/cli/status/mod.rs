@@ -190,7 +190,10 @@ fn ask_each(conf: &Conf, requests: impl Iterator<Item = Request>) -> anyhow::Res
                 eprintln!("trackport: {text}");
                 failed = true;
             }
-            Response::Status(_) | Response::Sessions { .. } | Response::Device { .. } => {
+            Response::Status(_)
+            | Response::Sessions { .. }
+            | Response::Device { .. }
+            | Response::Line { .. } => {
                 return other_words();
             }
         }

@@ -264,6 +264,11 @@ impl Daemon {
         self.n_starts += 1;
     }
 
+    /// Sets a variable of the environment of later starts.
+    pub fn set_env(&mut self, key: &str, value: &str) {
+        self.setup.env.push((key.to_owned(), value.to_owned()));
+    }
+
     /// Injects these faults at later starts.
     #[cfg(feature = "faults")]
     pub fn inject_faults(&mut self, faults: &str) {
