@@ -360,6 +360,15 @@ fn the_password_of_the_database_comes_from_a_credential() {
     let pid = service.pid();
     let environment = fs::read(format!("/proc/{}/environ", service.pid_here(pid))).unwrap();
     assert!(!text(&environment).contains("se cret"));
+    // Or from libpq's own file, which the service's user alone may read.
+    service.0.shell(
+        "rm /etc/credstore/*
+         echo '127.0.0.1:*:*:trackport:se cret' >/etc/trackport/pgpass
+         chown trackport: /etc/trackport/pgpass; chmod 600 /etc/trackport/pgpass
+         mkdir -p /etc/sysconfig; echo PGPASSFILE=/etc/trackport/pgpass >/etc/sysconfig/trackport",
+    );
+    service.0.must(&["systemctl", "restart", UNIT]);
+    service.wait_all_well();
 }
 
 #[test]
