@@ -121,3 +121,24 @@ need_machine() {
     fi
     install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
 }
+
+# Makes sure that a container image can be looked at and run without an engine. To build one takes none of these.
+need_image_tools() {
+    have umoci && have skopeo && have runc && have ip ||
+        install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
+}
+
+# Makes sure that Prometheus and promtool are there: by them the tests show that metrics, alerts and dashboard are understood.
+need_prometheus() {
+    have prometheus && have promtool && return
+    # Debian starts and enables a server with the package; only the programs are wanted here.
+    local policy=/usr/sbin/policy-rc.d made='' result=0
+    if have apt-get && [[ ! -e $policy ]]; then
+        as_root sh -c "printf '#!/bin/sh\\nexit 101\\n' >$policy && chmod 0755 $policy"
+        made=1
+    fi
+    (install_packages "Prometheus" "prometheus" "prometheus") || result=1
+    [[ -z $made ]] || as_root rm -f "$policy"
+    if have systemctl; then as_root systemctl disable prometheus >/dev/null 2>&1 </dev/null || true; fi
+    return "$result"
+}

@@ -16,6 +16,14 @@ pub fn now() -> Millis {
     millis(START.elapsed()) + 86_400_000
 }
 
+/// Microseconds on the process's monotonic clock.
+pub type Micros = u64;
+
+/// Microseconds since the process first asked, for what takes less than a millisecond.
+pub fn now_us() -> Micros {
+    u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
 /// A duration in whole milliseconds.
 pub fn millis(duration: Duration) -> Millis {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -172,6 +172,7 @@ impl InHand<'_> {
 mod tests {
     use super::*;
     use crate::intake::tests::delivery;
+    use crate::mailbox::Store;
     use std::time::Duration;
 
     fn life() -> Life {
@@ -215,12 +216,12 @@ mod tests {
         let mut new = hand.begin(&life()).unwrap();
         let (delivery, _poll, receiver) = delivery(2_000);
         new.push(delivery);
-        old.resolve([Outcome::Durable].into_iter());
+        old.resolve([Outcome::Durable(Store::Database)].into_iter());
         assert_eq!((old.n_left(), new.n_left()), (0, 1));
         old.all_is_well();
         assert!(old.take().is_empty() && hand.is_waited_for());
         assert_eq!(receiver.try_iter().count(), 0, "not answered yet");
-        new.resolve([Outcome::Durable].into_iter());
+        new.resolve([Outcome::Durable(Store::Database)].into_iter());
         assert_eq!(receiver.try_iter().count(), 1);
     }
 }

@@ -3,19 +3,24 @@
 //! The supervisor makes it and keeps its lists true; everybody else reads.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
+use crate::acks::Acks;
+use crate::clock::{self, Millis};
 use crate::fleet::Fleet;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
-use crate::port::Port;
+use crate::port::{Port, Stalls};
 use crate::room::Room;
 use crate::spooler::SpoolState;
 use crate::store::held::Counts;
 use crate::writer::Seat;
+
+/// The supervisor's loop turns every 50 ms; one that took this long stands still, and what it watches is watched no more.
+pub const SUPERVISOR_TURN_MAX_MS: Millis = 10_000;
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -26,15 +31,38 @@ pub struct ThreadReport {
     pub state: &'static str,
     /// How often it was started again after dying or going silent.
     pub n_failures: u32,
+    /// How often of these it had gone silent.
+    pub n_silences: u32,
     /// Why it failed last.
     pub last_failure: String,
     /// Microseconds since 1970 UTC.
     pub started_at_us: i64,
 }
 
-/// A port that could not be bound.
+/// Who listens on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// A tracker port.
+    Port,
+    /// The web thread.
+    Web,
+}
+
+impl Listener {
+    /// The word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Listener::Port => "port",
+            Listener::Web => "web",
+        }
+    }
+}
+
+/// A socket that could not be bound.
 #[derive(Clone, Debug)]
 pub struct UnboundReport {
+    /// Whose.
+    pub listener: Listener,
     /// What the conf says.
     pub listen: String,
     /// Why not.
@@ -62,10 +90,24 @@ pub struct Hub {
     pub receive_used: Arc<AtomicUsize>,
     /// Bytes of packets that wait for room.
     pub waiting_used: Arc<AtomicUsize>,
+    /// How many bytes of each of the two there may be.
+    pub receive_limit: usize,
+    /// Sessions of all ports together.
+    pub sessions_open: Arc<AtomicUsize>,
+    /// How many there may be.
+    pub sessions_max: Arc<AtomicUsize>,
+    /// How long acks took.
+    pub acks: Arc<Acks>,
+    /// Packets that stopped half way, by network.
+    pub stalls: Arc<Stalls>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
     pub clock_doubted: AtomicBool,
+    /// Whether the process has been asked to end.
+    pub stopping: AtomicBool,
+    /// When the supervisor's loop turned last.
+    pub turned_at: AtomicU64,
     /// The writers.
     pub writers: Vec<Seat>,
     /// The spool.
@@ -84,6 +126,7 @@ impl Hub {
         conf_path: PathBuf,
         started_at_us: i64,
         room: Arc<Room>,
+        receive_limit: usize,
         schema_ready: Arc<AtomicBool>,
         writers: Vec<Seat>,
         asks: Sender<Ask>,
@@ -95,8 +138,15 @@ impl Hub {
             room,
             receive_used: Arc::default(),
             waiting_used: Arc::default(),
+            receive_limit,
+            sessions_open: Arc::default(),
+            sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
+            acks: Arc::default(),
+            stalls: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            turned_at: AtomicU64::new(clock::now()),
             writers,
             spool: Arc::default(),
             asks,
@@ -105,6 +155,11 @@ impl Hub {
             threads: RwLock::default(),
             unbound: RwLock::default(),
         }
+    }
+
+    /// For how long the supervisor's loop has not turned.
+    pub fn supervisor_age(&self) -> Millis {
+        clock::now().saturating_sub(self.turned_at.load(Ordering::Relaxed))
     }
 
     /// How much is in quarantine, as the keeper counted it last.
@@ -139,7 +194,7 @@ impl Hub {
             .clone()
     }
 
-    /// The ports that could not be bound.
+    /// The sockets that could not be bound.
     pub fn unbound(&self) -> Vec<UnboundReport> {
         self.unbound
             .read()

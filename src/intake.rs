@@ -139,8 +139,8 @@ pub enum DirectoryMessage {
 pub(crate) mod tests {
     use super::*;
     use crate::fleet::Fleet;
-    use crate::mailbox::SessionId;
     use crate::mailbox::tests::inbox;
+    use crate::mailbox::{SessionId, Store};
     use crate::room::{Room, Share};
     use crate::store::device::DeviceState;
     use crossbeam_channel::Receiver;
@@ -182,7 +182,7 @@ pub(crate) mod tests {
         let hold = room.take(&share, 100).unwrap();
         drop(Ticket::new(to.clone(), hold));
         let hold = room.take(&share, 100).unwrap();
-        Ticket::new(to, hold).resolve(Outcome::Durable);
+        Ticket::new(to, hold).resolve(Outcome::Durable(Store::Database));
         let outcomes: Vec<Outcome> = receiver
             .try_iter()
             .map(|message| match message {
@@ -190,7 +190,7 @@ pub(crate) mod tests {
                 other => panic!("not a receipt: {other:?}"),
             })
             .collect();
-        assert_eq!(outcomes, [Outcome::Lost, Outcome::Durable]);
+        assert_eq!(outcomes, [Outcome::Lost, Outcome::Durable(Store::Database)]);
         assert_eq!(room.used(), 0);
     }
 }

@@ -22,11 +22,11 @@ pub mod protocol;
 /// The conf file: what it means, and every mistake in it at once.
 pub mod conf;
 
+/// Log lines: with their fields to the journal where systemd runs it, else on stderr.
+pub mod logging;
+
 /// Notable facts: one name, one level, one counter each.
 pub mod facts;
-
-/// Log lines on stderr, with the journal's priorities where systemd reads them.
-pub mod logging;
 
 /// What a supervised thread and its supervisor know of each other.
 pub mod life;
@@ -39,6 +39,9 @@ pub mod store;
 
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;
+
+/// How long packets waited for their acks.
+pub mod acks;
 
 /// The devices in memory.
 pub mod fleet;
@@ -76,6 +79,9 @@ pub mod spooler;
 /// What the threads share beyond their queues.
 pub mod hub;
 
+/// What is wrong now, for everybody who tells of it.
+pub mod trouble;
+
 /// The drain: from the spool to the database.
 pub mod drain;
 
@@ -87,6 +93,9 @@ pub mod keeper;
 
 /// The local socket of the command line.
 pub mod control;
+
+/// The web thread: metrics and health over HTTP.
+pub mod web;
 
 /// Starts, watches, restarts and stops every thread.
 pub mod supervisor;

@@ -65,13 +65,22 @@ pub enum CloseReason {
     Asked,
 }
 
+/// Where a packet is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// PostgreSQL: the records' table, or quarantine.
+    Database,
+    /// The spool.
+    Spool,
+}
+
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Its records are in the table, its bytes synced in the spool, or in quarantine because the database refused them: ack it.
-    Durable,
+    Durable(Store),
     /// It could not be read and is in quarantine for good, or on its way there in the spool: ack it, so that the device goes on.
-    QuarantinedForGood,
+    QuarantinedForGood(Store),
     /// It could not be read; the device shall send it again on a new connection.
     SendAgain,
     /// Nobody will tell: close, and the device sends again.

@@ -22,7 +22,7 @@ use crate::conf::{Database, Timeouts};
 use crate::facts::{self, Fact};
 use crate::intake::{Content, Received};
 use crate::life::Life;
-use crate::mailbox::Outcome;
+use crate::mailbox::{Outcome, Store};
 use crate::notes::{Note, Notes};
 use crate::store::error::StoreError;
 use crate::store::quarantine::{self, QuarantineEntry, Seen};
@@ -89,6 +89,13 @@ impl<'a> Storer<'a> {
     /// # Errors
     /// When the thread has to end; the packets that are left are the caller's.
     pub fn store(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
+        let stored = self.store_all(lot);
+        // The rows hold their devices, and nobody tries them again.
+        self.encoder.clear();
+        stored
+    }
+
+    fn store_all(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
         while !lot.is_empty() {
             match packets_in_front(lot) {
                 0 => self.store_broken(lot)?,
@@ -111,7 +118,7 @@ impl<'a> Storer<'a> {
                 match self.try_store(lot, n, all_staged) {
                     Ok(()) => {
                         if !self.line.life().is_retired() {
-                            lot.settle(n, Outcome::Durable);
+                            lot.settle(n, Outcome::Durable(Store::Database));
                             self.notes.leave_latest(self.encoder.take_latest());
                         }
                         break;
@@ -181,7 +188,7 @@ impl<'a> Storer<'a> {
                     packet.n_records
                 ),
             );
-            lot.settle(1, Outcome::Durable);
+            lot.settle(1, Outcome::Durable(Store::Database));
         } else {
             lot.settle(1, Outcome::SendAgain);
         }
@@ -208,7 +215,7 @@ impl<'a> Storer<'a> {
                     packet.device.imei, seen.n_seen
                 ),
             );
-            lot.settle(1, Outcome::QuarantinedForGood);
+            lot.settle(1, Outcome::QuarantinedForGood(Store::Database));
         } else {
             lot.settle(1, Outcome::SendAgain);
         }

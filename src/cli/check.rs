@@ -33,6 +33,7 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
     let mut wrong = tell(&mut out, &conf_findings(&conf, path))?;
     if !args.conf_only {
         wrong |= tell(&mut out, &port_findings(&conf, is_running(&conf)))?;
+        wrong |= tell(&mut out, &web_findings(&conf, is_running(&conf)))?;
         wrong |= tell(&mut out, &[check_spool::finding(&conf.spool)])?;
         wrong |= tell(&mut out, &check_database::findings(&conf))?;
     }
@@ -41,19 +42,14 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
 
 /// Prints the findings and says whether one of them is wrong.
 fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<bool> {
-    for Finding { grade, text } in findings {
-        let word = match grade {
-            Grade::Ok => "ok",
-            Grade::Warning => "warning",
-            Grade::Wrong => "WRONG",
-        };
-        writeln!(out, "{word:<8} {text}")?;
+    for Finding { grade, text, .. } in findings {
+        writeln!(out, "{:<8} {text}", grade.word())?;
     }
     out.flush()?;
     Ok(findings.iter().any(|finding| finding.grade == Grade::Wrong))
 }
 
-fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
+pub(super) fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
     let ports = match conf.ports.len() {
         1 => "1 port".to_owned(),
         n_ports => format!("{n_ports} ports"),
@@ -89,32 +85,52 @@ fn port_findings(conf: &Conf, running: bool) -> Vec<Finding> {
                 findings.push(Finding::new(Grade::Wrong, text));
                 continue;
             }
-            findings.push(port_finding(result, running));
+            findings.push(socket_finding("port", result, running));
         }
     }
     findings
 }
 
-fn port_finding(result: Result<bind::Bound, BindError>, running: bool) -> Finding {
+/// What `[http] listen` says; the server runs without it, so nothing here is wrong.
+fn web_findings(conf: &Conf, running: bool) -> Vec<Finding> {
+    let Some(listen) = &conf.http.listen else {
+        return Vec::new();
+    };
+    bind::bind_listen(listen, &Passed::none())
+        .into_iter()
+        .map(|result| {
+            let mut finding = socket_finding("web", result, running);
+            if finding.grade == Grade::Wrong {
+                finding.grade = Grade::Warning;
+                finding
+                    .text
+                    .push_str("; the server runs without it and tries again");
+            }
+            finding
+        })
+        .collect()
+}
+
+fn socket_finding(what: &str, result: Result<bind::Bound, BindError>, running: bool) -> Finding {
     match result {
         Ok(bound) => match bound.warning {
             None => Finding::new(
                 Grade::Ok,
-                format!("port {}: can be bound", label(&bound.address)),
+                format!("{what} {}: can be bound", label(&bound.address)),
             ),
             Some(warning) => Finding::new(
                 Grade::Warning,
-                format!("port {}: can be bound; {warning}", label(&bound.address)),
+                format!("{what} {}: can be bound; {warning}", label(&bound.address)),
             ),
         },
         Err(BindError::InUse(address)) if running => Finding::new(
             Grade::Ok,
             format!(
-                "port {}: in use, and trackport is running; `trackport port list` shows whether it is the one",
+                "{what} {}: in use, and trackport is running; `trackport status` shows whether it is the one",
                 label(&address)
             ),
         ),
-        Err(error) => Finding::new(Grade::Wrong, format!("port: {error}")),
+        Err(error) => Finding::new(Grade::Wrong, format!("{what}: {error}")),
     }
 }
 
@@ -148,6 +164,20 @@ mod tests {
         assert_eq!(with[0].grade, Grade::Ok);
         drop(taken);
         assert_eq!(port_findings(&conf, false)[0].grade, Grade::Ok);
+    }
+
+    #[test]
+    fn a_web_address_in_use_is_a_warning() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let conf = conf(&format!(
+            "[[port]]\nlisten = 1\n[http]\nlisten = \"{address}\""
+        ));
+        let findings = web_findings(&conf, false);
+        assert_eq!(findings[0].grade, Grade::Warning);
+        assert!(findings[0].text.contains("is in use"), "{findings:?}");
+        drop(taken);
+        assert_eq!(web_findings(&conf, false)[0].grade, Grade::Ok);
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub struct PortChanges {
     pub added: Vec<PortConf>,
     /// In the running conf only.
     pub removed: Vec<Listen>,
-    /// In both, with another protocol, device, networks or effective `accept`; as the new conf has them.
+    /// In both, with another protocol, device, networks, segment size or effective `accept`; as the new conf has them.
     pub changed: Vec<PortConf>,
 }
 
@@ -45,7 +45,7 @@ impl Conf {
         changes
     }
 
-    /// The keys that differ in `new` and are read only at start: all but the ports and who is let in.
+    /// The keys that differ in `new` and are read only at start: all but the ports, who is let in, and the web's address.
     pub fn needs_restart(&self, new: &Conf) -> Vec<&'static str> {
         let differs = [
             ("[database].url", self.database.url != new.database.url),
@@ -81,7 +81,6 @@ impl Conf {
                 "[retention].keep",
                 self.retention.keep != new.retention.keep,
             ),
-            ("[http].listen", self.http.listen != new.http.listen),
             (
                 "[control].socket",
                 self.control.socket != new.control.socket,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trouble::Readiness;
+
 /// What the command line asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -16,6 +18,11 @@ pub enum Request {
         port: Option<String>,
         /// So many at most.
         limit: usize,
+    },
+    /// What is known of a device.
+    Device {
+        /// Which.
+        imei: String,
     },
     /// Close the session of this IMEI.
     CloseSession {
@@ -42,6 +49,13 @@ pub enum Response {
         /// How many there are.
         total: usize,
     },
+    /// To [`Request::Device`].
+    Device {
+        /// Whether the device list is loaded from the database.
+        is_loaded: bool,
+        /// The device as it is in memory; absent: it is not.
+        device: Option<DeviceNow>,
+    },
     /// What was asked for was done.
     Done {
         /// In words.
@@ -55,7 +69,10 @@ pub enum Response {
 }
 
 /// The state of the server.
+///
+/// What an older server does not say is as if there were none of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// `CARGO_PKG_VERSION`.
     pub version: String,
@@ -67,6 +84,10 @@ pub struct Status {
     pub started_at: String,
     /// In seconds.
     pub uptime_s: u64,
+    /// Milliseconds since the supervisor's loop turned, which it does every 50 ms.
+    pub supervisor_turned_ms_ago: u64,
+    /// Whether what devices send now is acknowledged.
+    pub readiness: Readiness,
     /// Nothing wrong, or what is.
     pub troubles: Vec<String>,
     /// Devices known.
@@ -79,6 +100,21 @@ pub struct Status {
     pub queue_limit: usize,
     /// Bytes of incomplete packets.
     pub receive_bytes: usize,
+    /// How many there may be.
+    #[serde(default)]
+    pub receive_limit: usize,
+    /// Sessions that there may be, all ports together.
+    #[serde(default)]
+    pub sessions_limit: usize,
+    /// Packets acked since the start that are in the database.
+    #[serde(default)]
+    pub acks_database: u64,
+    /// Packets acked since the start out of the spool.
+    #[serde(default)]
+    pub acks_spool: u64,
+    /// Devices that have no room left in quarantine.
+    #[serde(default)]
+    pub quarantine_full_devices: u64,
     /// Entries of quarantine that were acked: the only copies of their packets.
     pub quarantine_acked: u64,
     /// Those of them that nobody has dismissed.
@@ -95,6 +131,10 @@ pub struct Status {
     pub ports: Vec<Port>,
     /// Every supervised thread.
     pub threads: Vec<Thread>,
+    /// Networks from which packets stopped half way, the last first.
+    pub stalls: Vec<Stall>,
+    /// The last line of each fact that was odd or worse, the last first.
+    pub remarks: Vec<Remark>,
     /// Facts that happened, by name.
     pub counts: Vec<(String, u64)>,
 }
@@ -121,8 +161,7 @@ pub struct Writer {
 /// The spool.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Spool {
-    /// `empty`, `taking` packets, `draining`, `waiting` for the database, `full`, `failing` or
-    /// `not usable`.
+    /// One of [`Spool::STATES`]: `waiting` is for the database.
     pub state: String,
     /// What is wrong with it.
     pub trouble: Option<String>,
@@ -138,6 +177,9 @@ pub struct Spool {
     pub records: u64,
     /// RFC 3339: when the oldest packet in it arrived.
     pub oldest_at: Option<String>,
+    /// The same in seconds from then to now.
+    #[serde(default)]
+    pub oldest_age_s: Option<u64>,
     /// Records a second that go in, over the last ten seconds.
     pub records_in_per_s: u64,
     /// Records a second that go out.
@@ -146,6 +188,12 @@ pub struct Spool {
     pub empty_in_s: Option<u64>,
     /// Seconds until it is full, at this rate.
     pub full_in_s: Option<u64>,
+    /// Packets that went in since the start.
+    #[serde(default)]
+    pub total_packets_in: u64,
+    /// Packets that went out since the start.
+    #[serde(default)]
+    pub total_packets_out: u64,
     /// Records that went in since the start.
     pub total_records_in: u64,
     /// Records that went out since the start.
@@ -154,6 +202,19 @@ pub struct Spool {
     pub set_aside_files: u64,
     /// Their bytes.
     pub set_aside_bytes: u64,
+}
+
+impl Spool {
+    /// The states there are.
+    pub const STATES: [&'static str; 7] = [
+        "empty",
+        "taking",
+        "draining",
+        "waiting",
+        "full",
+        "failing",
+        "not usable",
+    ];
 }
 
 /// One port.
@@ -194,8 +255,54 @@ pub struct Thread {
     pub beat_age_ms: u64,
     /// How often it failed.
     pub failures: u32,
+    /// How often of these it went silent.
+    #[serde(default)]
+    pub silences: u32,
     /// Why it failed last.
     pub last_failure: String,
+}
+
+/// Packets from one network that were begun and not completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stall {
+    /// `10.1.2.0/24`, or a /64.
+    pub network: String,
+    /// How many.
+    pub packets: u64,
+    /// How many of the last ones stopped after the same number of bytes, while no longer one came through.
+    pub in_a_row: u64,
+    /// After how many bytes the last one stopped.
+    pub received: u64,
+    /// How many it should have had, where that was received.
+    pub expected: Option<u64>,
+    /// RFC 3339: when the last one was given up.
+    pub last_at: String,
+}
+
+/// The last line of a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// The fact's name.
+    pub fact: String,
+    /// `error` or `warn`.
+    pub level: String,
+    /// What was said.
+    pub text: String,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// What the server knows of a device now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNow {
+    /// `device.id`; absent while the database has not given it one.
+    pub id: Option<i32>,
+    /// `accepted`, `refused`, …
+    pub state: String,
+    /// It is kept out for a while, because its last session stopped a thread.
+    pub is_kept_out: bool,
+    /// Its sessions, its packets on their way, and its rows that are being stored.
+    pub n_holders: usize,
 }
 
 /// One session.

@@ -13,16 +13,19 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Writer};
+use super::messages::{
+    DeviceNow, Port, Remark, Request, Response, Session, Spool, Stall, Status, Thread, Writer,
+};
 use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
-use crate::hub::{Ask, Hub};
+use crate::hub::{Ask, Hub, Listener};
 use crate::imei::Imei;
 use crate::life::Life;
-use crate::mailbox::CloseReason;
-use crate::spooler::{SpoolState, Trouble};
-use crate::store::held::Counts;
+use crate::mailbox::{CloseReason, Store};
+use crate::port;
+use crate::spooler::{self, SpoolState};
+use crate::trouble;
 
 /// How long one question may take to arrive and its answer to leave.
 const PEER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,6 +118,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
         Request::Sessions { imei, port, limit } => {
             sessions(hub, imei.as_deref(), port.as_deref(), limit)
         }
+        Request::Device { imei } => device(hub, &imei),
         Request::CloseSession { imei } => close_session(hub, &imei),
         Request::RestartPort { port } => restart_port(hub, &port),
     }
@@ -124,6 +128,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
 pub fn status(hub: &Hub) -> Status {
     let now = clock::now();
     let quarantine = hub.quarantine();
+    let troubles = trouble::troubles(hub);
     let threads = hub.threads();
     let ports = hub.ports();
     let state_of = |label: &str| {
@@ -133,18 +138,26 @@ pub fn status(hub: &Hub) -> Status {
             .find(|thread| thread.life.name() == name)
             .map_or("stopped", |thread| thread.state)
     };
+    let troubles = trouble::troubles(hub);
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         conf: hub.conf_path.display().to_string(),
         started_at: clock::text(hub.started_at_us),
         uptime_s: u64::try_from((clock::wall_us() - hub.started_at_us) / 1_000_000).unwrap_or(0),
-        troubles: troubles(hub),
+        supervisor_turned_ms_ago: hub.supervisor_age(),
+        readiness: trouble::readiness(&troubles),
+        troubles: troubles.iter().map(ToString::to_string).collect(),
         n_devices: hub.fleet.len(),
         devices_loaded: hub.fleet.is_loaded(),
         queue_bytes: hub.room.used(),
         queue_limit: hub.room.limit(),
         receive_bytes: hub.receive_used.load(Ordering::Relaxed),
+        receive_limit: hub.receive_limit,
+        sessions_limit: hub.sessions_max.load(Ordering::Relaxed),
+        acks_database: hub.acks.counted(Store::Database).total(),
+        acks_spool: hub.acks.counted(Store::Spool).total(),
+        quarantine_full_devices: quarantine.n_full,
         spool: spool(&hub.spool, hub),
         quarantine_acked: quarantine.n_acked,
         quarantine_alerting: quarantine.n_alerting,
@@ -154,6 +167,8 @@ pub fn status(hub: &Hub) -> Status {
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
             .collect(),
+        stalls: hub.stalls.list().iter().map(stall).collect(),
+        remarks: facts::remarks().into_iter().map(remark).collect(),
         ..Status::default()
     };
     for (index, seat) in hub.writers.iter().enumerate() {
@@ -184,7 +199,11 @@ pub fn status(hub: &Hub) -> Status {
             reason: None,
         });
     }
-    for unbound in hub.unbound() {
+    let unbound = hub.unbound();
+    for unbound in unbound
+        .into_iter()
+        .filter(|one| one.listener == Listener::Port)
+    {
         status.ports.push(Port {
             label: unbound.listen,
             state: "not bound".to_owned(),
@@ -205,10 +224,31 @@ pub fn status(hub: &Hub) -> Status {
             state: thread.state.to_owned(),
             beat_age_ms: thread.life.age(now),
             failures: thread.n_failures,
+            silences: thread.n_silences,
             last_failure: thread.last_failure,
         });
     }
     status
+}
+
+fn stall(stall: &port::Stall) -> Stall {
+    Stall {
+        network: stall.network.to_string(),
+        packets: stall.n_packets,
+        in_a_row: stall.n_in_a_row,
+        received: stall.received as u64,
+        expected: stall.expected.map(|bytes| bytes as u64),
+        last_at: clock::text(stall.last_at_us),
+    }
+}
+
+fn remark(remark: facts::Remark) -> Remark {
+    Remark {
+        fact: remark.fact.name().to_owned(),
+        level: remark.fact.level().as_str().to_ascii_lowercase(),
+        text: remark.text,
+        at: clock::text(remark.at_us),
+    }
 }
 
 fn spool(state: &SpoolState, hub: &Hub) -> Spool {
@@ -216,8 +256,8 @@ fn spool(state: &SpoolState, hub: &Hub) -> Spool {
     let is_up = hub.writers.iter().any(|seat| seat.state.link() == Link::Up);
     let word = match (state.spool(), &trouble) {
         (None, _) => "not usable",
-        (Some(_), Some((Trouble::Full, _))) => "full",
-        (Some(_), Some((Trouble::Failing, _))) => "failing",
+        (Some(_), Some((spooler::Trouble::Full, _))) => "full",
+        (Some(_), Some((spooler::Trouble::Failing, _))) => "failing",
         _ if state.is_taking() => "taking",
         _ if depth.records == 0 => "empty",
         _ if is_up => "draining",
@@ -232,85 +272,20 @@ fn spool(state: &SpoolState, hub: &Hub) -> Spool {
         packets: depth.entries,
         records: depth.records,
         oldest_at: depth.oldest_received_at_us.map(clock::text),
+        oldest_age_s: depth
+            .oldest_received_at_us
+            .map(|at| u64::try_from((clock::wall_us() - at) / 1_000_000).unwrap_or(0)),
         records_in_per_s: rates.records_in,
         records_out_per_s: rates.records_out,
         empty_in_s: state.time_left().map(|left| left.as_secs()),
         full_in_s: state.time_until_full().map(|left| left.as_secs()),
+        total_packets_in: state.total_in().0,
+        total_packets_out: state.total_out().0,
         total_records_in: state.total_in().1,
         total_records_out: state.total_out().1,
         set_aside_files: depth.set_aside_files,
         set_aside_bytes: depth.set_aside_bytes,
     }
-}
-
-/// What is wrong now, in words; empty when nothing is.
-pub fn troubles(hub: &Hub) -> Vec<String> {
-    let mut troubles = Vec::new();
-    for (index, seat) in hub.writers.iter().enumerate() {
-        if seat.state.link() != Link::Up {
-            let (link, error) = (seat.state.link().name(), seat.state.last_error());
-            troubles.push(
-                format!("writer-{index}: database {link} {error}")
-                    .trim_end()
-                    .to_owned(),
-            );
-        }
-    }
-    if let Some((_, trouble)) = hub.spool.trouble() {
-        troubles.push(format!("spool: {trouble}"));
-    }
-    if !hub.fleet.is_loaded() {
-        troubles.push(match hub.fleet.len() {
-            0 => "the device list is not loaded; nobody can tell who is known".to_owned(),
-            n => format!(
-                "the device list is not loaded; {n} devices are known by its copy, or were let in as new ones"
-            ),
-        });
-    }
-    if hub.clock_doubted.load(Ordering::Relaxed) {
-        troubles.push(
-            "the clocks or the newest record disagree about the time; the log says more".to_owned(),
-        );
-    }
-    for unbound in hub.unbound() {
-        troubles.push(format!("port {}: {}", unbound.listen, unbound.reason));
-    }
-    for thread in hub.threads() {
-        if thread.state != "running" {
-            troubles.push(format!(
-                "{}: {} ({})",
-                thread.life.name(),
-                thread.state,
-                thread.last_failure
-            ));
-        }
-    }
-    troubles.extend(quarantine_troubles(&hub.quarantine()));
-    troubles
-}
-
-/// What in quarantine needs a person; nothing, once somebody has stored, removed or dismissed it.
-fn quarantine_troubles(counts: &Counts) -> Vec<String> {
-    let some = |n: u64, one: &str, more: &str| match n {
-        1 => format!("1 {one}"),
-        n => format!("{n} {more}"),
-    };
-    let mut troubles = Vec::new();
-    if counts.n_alerting > 0 {
-        let packets = some(counts.n_alerting, "packet is", "packets are");
-        troubles.push(format!(
-            "{packets} in quarantine for good, the only copy: `trackport quarantine list --acked`; retry, or export and remove, or \
-             dismiss ends this"
-        ));
-    }
-    if counts.n_full > 0 {
-        let devices = some(counts.n_full, "device has", "devices have");
-        troubles.push(format!(
-            "{devices} no room left in quarantine, their unreadable packets are not acked: `trackport quarantine list --acked`; \
-             retry, or export and remove"
-        ));
-    }
-    troubles
 }
 
 fn sessions(hub: &Hub, imei: Option<&str>, port: Option<&str>, limit: usize) -> Response {
@@ -341,14 +316,33 @@ fn sessions(hub: &Hub, imei: Option<&str>, port: Option<&str>, limit: usize) -> 
     Response::Sessions { sessions, total }
 }
 
-fn close_session(hub: &Hub, imei: &str) -> Response {
-    let imei: Imei = match imei.parse() {
+/// What `text` names, or the answer that it names none.
+fn named(text: &str) -> Result<Imei, Response> {
+    text.parse().map_err(|error| Response::Error {
+        text: format!("{text:?}: {error}"),
+    })
+}
+
+fn device(hub: &Hub, imei: &str) -> Response {
+    let imei = match named(imei) {
         Ok(imei) => imei,
-        Err(error) => {
-            return Response::Error {
-                text: format!("{imei:?}: {error}"),
-            };
-        }
+        Err(answer) => return answer,
+    };
+    Response::Device {
+        is_loaded: hub.fleet.is_loaded(),
+        device: hub.fleet.get(imei).map(|device| DeviceNow {
+            id: device.id(),
+            state: device.state().to_string(),
+            is_kept_out: device.is_kept_out(clock::now()),
+            n_holders: device.n_holders(),
+        }),
+    }
+}
+
+fn close_session(hub: &Hub, imei: &str) -> Response {
+    let imei = match named(imei) {
+        Ok(imei) => imei,
+        Err(answer) => return answer,
     };
     match hub.fleet.get(imei).and_then(|device| device.session()) {
         Some(session) => {
@@ -403,27 +397,4 @@ fn restart_port(hub: &Hub, port: &str) -> Response {
 /// Whether `wanted`, a label or a number, means the port with this label.
 fn is_port(label: &str, wanted: &str) -> bool {
     label == wanted || label.rsplit(':').next() == Some(wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quarantine_is_a_trouble_until_somebody_has_dealt_with_it() {
-        let mut counts = Counts {
-            n_acked: 7,
-            n_alerting: 3,
-            n_unacked: 20,
-            n_full: 0,
-        };
-        let troubles = quarantine_troubles(&counts);
-        assert_eq!(troubles.len(), 1, "{troubles:?}");
-        assert!(troubles[0].starts_with("3 packets are in quarantine for good"));
-        counts.n_alerting = 0;
-        assert!(quarantine_troubles(&counts).is_empty());
-        // A device that is not acked any more stays a trouble, whatever was dismissed.
-        counts.n_full = 1;
-        assert!(quarantine_troubles(&counts)[0].starts_with("1 device has no room"));
-    }
 }

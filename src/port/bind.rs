@@ -15,7 +15,7 @@ use crate::conf::{Listen, PortConf};
 
 /// Connections that the kernel completes before they are accepted. std's 128 stalls when a whole network of devices
 /// connects anew at once.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// Of the kernel's memory for what a connection is sent and does not take. Answers have four bytes; left to itself the kernel
 /// would keep megabytes for a device that reads none of them.
 const SEND_BYTES: usize = 8 * 1024;
@@ -145,7 +145,12 @@ pub fn resolve(listen: &Listen) -> Result<Vec<Address>, BindError> {
 /// be served whatever became of the others.
 /// A socket that was passed is taken in place of a new one.
 pub fn bind(port: &PortConf, passed: &Passed) -> Vec<Result<Bound, BindError>> {
-    bind_each(&port.listen, passed, open)
+    bind_listen(&port.listen, passed)
+}
+
+/// Opens the sockets of `listen` like those of a port.
+pub fn bind_listen(listen: &Listen, passed: &Passed) -> Vec<Result<Bound, BindError>> {
+    bind_each(listen, passed, open)
 }
 
 /// Opens the socket of one resolved address, for example anew after an error. `[::]` falls back to `0.0.0.0`.
@@ -283,6 +288,7 @@ mod tests {
             accept: None,
             allow: Vec::new(),
             device: None,
+            max_segment: None,
         }
     }
 

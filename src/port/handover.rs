@@ -45,6 +45,7 @@ impl Thread {
             }
         }
         slot.early = more_behind;
+        self.around.stalls.passed(slot.peer.ip(), frame.len());
         if slot.is_login_untold {
             self.tell_login(index);
         }
@@ -107,6 +108,7 @@ impl Thread {
             n_records,
             content,
             received_at_us: clock::wall_us(),
+            received_at: clock::now_us(),
             maybe_resend,
             _weight: Weight::new(frame.len() + size_of::<Pending>(), &self.waiting),
         }));
@@ -176,7 +178,7 @@ impl Thread {
             content: pending.content,
             maybe_resend: pending.maybe_resend,
         });
-        slot.phase = Phase::InFlight;
+        slot.phase = Phase::InFlight(pending.received_at);
         self.n_in_flight += 1;
         let delivery = Delivery {
             packet,
@@ -228,24 +230,29 @@ impl Thread {
         let Some((index, slot)) = self.find(session) else {
             return;
         };
-        if !matches!(slot.phase, Phase::InFlight) {
+        let Phase::InFlight(received_at) = slot.phase else {
             return;
-        }
+        };
         slot.phase = Phase::Open;
         self.n_in_flight -= 1;
         let slot = &mut self.slots[index];
         let ack = match outcome {
-            Outcome::Durable => Some(slot.session.durable(clock::now())),
-            Outcome::QuarantinedForGood => slot.session.quarantined_for_good(clock::now()),
+            Outcome::Durable(store) => Some((slot.session.durable(clock::now()), store)),
+            Outcome::QuarantinedForGood(store) => {
+                let ack = slot.session.quarantined_for_good(clock::now());
+                ack.map(|ack| (ack, store))
+            }
             Outcome::SendAgain | Outcome::Lost => None,
         };
         match ack {
-            Some(ack) => {
+            Some((ack, store)) => {
                 let n_records = ack[3];
                 if slot.send(&ack, clock::now()).is_err() {
                     return self.drop_slot(index, "ack not sent");
                 }
                 self.port.count_ack(n_records, clock::wall_us());
+                let took = clock::now_us().saturating_sub(received_at);
+                self.around.acks.count(store, took);
             }
             None if outcome == Outcome::Lost => return self.close(index, "delivery given back"),
             None => return self.close(index, "packet not readable"),

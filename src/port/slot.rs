@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-use crate::clock::Millis;
+use crate::clock::{Micros, Millis};
 use crate::fleet::Device;
 use crate::imei::Imei;
 use crate::intake::Content;
@@ -34,8 +34,8 @@ pub(super) enum Phase {
     Slowed(Millis),
     /// Room in the queue, with the packet ready.
     Stalled,
-    /// The receipt of its packet.
-    InFlight,
+    /// The receipt of its packet, which was whole at this time.
+    InFlight(Micros),
     /// The other side to read the last answer; what it still sends is thrown away.
     Closing(Millis),
 }
@@ -147,6 +147,8 @@ pub(super) struct Pending {
     pub(super) n_records: u8,
     pub(super) content: Content,
     pub(super) received_at_us: i64,
+    /// The same on the monotonic clock.
+    pub(super) received_at: Micros,
     pub(super) maybe_resend: bool,
     pub(super) _weight: Weight,
 }

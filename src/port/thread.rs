@@ -191,7 +191,7 @@ impl Thread {
             let session = slot.id(index);
             match slot.phase {
                 // Bytes before the ack: a ping is harmless, a packet is not; which it is shows when it is read.
-                Phase::InFlight | Phase::Stalled => slot.early = true,
+                Phase::InFlight(_) | Phase::Stalled => slot.early = true,
                 // Gone before its login was answered: its place need not wait for the answer.
                 _ if slot.is_gone_unanswered() => {
                     return self.drop_slot(index, "closed by the device");

@@ -23,7 +23,7 @@ use crate::facts::{self, Fact};
 use crate::hand::InHand;
 use crate::intake::{Content, Delivery, Queued, Received};
 use crate::life::Life;
-use crate::mailbox::{Outcome, Passed};
+use crate::mailbox::{Outcome, Passed, Store};
 use crate::room::Room;
 use crate::spool::{
     Appender, ContentRef, EntryRef, Folder, Opened, SEGMENT_BYTES, Settings, Spool, SpoolError,
@@ -365,10 +365,10 @@ impl Spooler<'_> {
 /// A packet as it lies on disk, and what its device hears when it does.
 fn entry(packet: &Received) -> (EntryRef<'_>, Outcome) {
     let (content, outcome) = match &packet.content {
-        Content::Packet => (ContentRef::Packet, Outcome::Durable),
+        Content::Packet => (ContentRef::Packet, Outcome::Durable(Store::Spool)),
         Content::Broken { code, reason, .. } => (
             ContentRef::Broken { code, reason },
-            Outcome::QuarantinedForGood,
+            Outcome::QuarantinedForGood(Store::Spool),
         ),
     };
     let entry = EntryRef {

@@ -63,7 +63,7 @@ fn connect_to(
         place: place(target),
         reason: error.to_string(),
     })?;
-    let mut one = single(config, target, address);
+    let mut one = single(config, target, address)?;
     one.application_name(application_name)
         .connect_timeout(timeouts.tcp)
         .tcp_user_timeout(timeouts.tcp)
@@ -304,8 +304,8 @@ where
     }
 }
 
-/// `config` with `target` as its only host, at the address that answered.
-fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Config {
+/// `config` with `target` as its only host, at the address that answered, and with the password.
+fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Result<Config, StoreError> {
     let mut one = Config::new();
     match &target.host {
         Host::Tcp(name) => one.host(name),
@@ -343,12 +343,12 @@ fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Config {
                     .map(str::to_owned)
                     .or_else(|| std::env::var("USER").ok()),
             },
-        ),
+        )?,
     };
     if let Some(password) = found {
         one.password(password);
     }
-    one
+    Ok(one)
 }
 
 #[cfg(test)]

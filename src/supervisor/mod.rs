@@ -4,9 +4,9 @@
 //! It owns the listening sockets, touches no database, decodes nothing and waits for no thread. A silent thread cannot be
 //! killed; it is retired: its generation counts no more, its sessions are shut down from outside, and what it says later
 //! is ignored. `worker.rs` is one supervised thread, `staff.rs` their lives, `ports.rs` the ports and the conf's changes,
-//! `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
+//! `web.rs` the web's sockets, `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
 
-mod descriptors;
+pub mod descriptors;
 mod policy;
 mod ports;
 mod report;
@@ -16,11 +16,12 @@ mod stop;
 mod systemd;
 pub mod thread;
 mod watchdog;
+mod web;
 mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -91,6 +92,7 @@ struct Supervisor {
     workers: Vec<Worker>,
     zombies: Vec<Worker>,
     unbound: Vec<Unbound>,
+    web_unbound: Option<web::Unbound>,
     /// Ports whose names were looked up, and what came of it.
     looked_up: (Sender<LookedUp>, Receiver<LookedUp>),
     /// How many are looked up now.
@@ -143,6 +145,7 @@ impl Supervisor {
             conf_path.to_owned(),
             clock::wall_us(),
             Arc::clone(&room),
+            conf.limits.receive,
             schema_ready,
             seats,
             asks_sender,
@@ -153,11 +156,13 @@ impl Supervisor {
             receive_used: Arc::clone(&hub.receive_used),
             waiting_used: Arc::clone(&hub.waiting_used),
             strangers: Arc::default(),
-            sessions_open: Arc::default(),
-            sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
+            stalls: Arc::clone(&hub.stalls),
+            sessions_open: Arc::clone(&hub.sessions_open),
+            sessions_max: Arc::clone(&hub.sessions_max),
             doors,
             directory,
             notes: notes.clone(),
+            acks: Arc::clone(&hub.acks),
             timeouts: conf.timeouts.clone(),
             limits: conf.limits.clone(),
         };
@@ -174,6 +179,7 @@ impl Supervisor {
             workers: Vec::new(),
             zombies: Vec::new(),
             unbound: Vec::new(),
+            web_unbound: None,
             looked_up: crossbeam_channel::bounded(10_000),
             n_looked_up: 0,
             passed,
@@ -218,6 +224,7 @@ impl Supervisor {
         for port in self.conf.ports.clone() {
             self.bind(&port);
         }
+        self.open_web();
         self.close_unwanted();
         self.publish();
         let status = self.status_line();
@@ -242,6 +249,7 @@ impl Supervisor {
                 self.judge_from = now + clock::millis(self.conf.timeouts.silent_after);
             }
             last = now;
+            self.hub.turned_at.store(now, Ordering::Relaxed);
             for request in self.signals.requests() {
                 self.handle_signal(request);
             }
@@ -273,6 +281,7 @@ impl Supervisor {
             } else {
                 self.take_looked_up();
                 self.retry_unbound(now);
+                self.retry_web(now);
                 self.close_unwanted();
             }
             self.watchdog.turn(now, &self.hub);

@@ -12,8 +12,9 @@ use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
 use crate::conf::{Conf, Listen, PortConf};
 use crate::facts::{self, Fact};
-use crate::hub::UnboundReport;
+use crate::hub::{Listener, UnboundReport};
 use crate::life::Life;
+use crate::logging;
 use crate::port::Port;
 use crate::port::bind::{self, Address, BindError, Bound};
 use crate::port::passed::Unwanted;
@@ -35,6 +36,7 @@ impl Unbound {
             .as_ref()
             .map_or_else(|| self.conf.listen.to_string(), bind::label);
         UnboundReport {
+            listener: Listener::Port,
             listen,
             reason: self.reason.clone(),
         }
@@ -219,7 +221,7 @@ impl Supervisor {
             facts::say(
                 Fact::SocketUnwanted,
                 format_args!(
-                    "address={} name={name}: passed by systemd, and no port of the conf",
+                    "address={} name={name}: passed by systemd, and the conf listens on it no more",
                     bind::label(&address)
                 ),
             );
@@ -318,6 +320,9 @@ impl Supervisor {
             Fact::ConfReloaded,
             format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"),
         );
+        self.move_web(conf.http);
+        logging::apply(&conf.log);
+        self.conf.log = conf.log;
         // Keys that need a restart stay as they were, so that the next reload names them again.
         self.conf.ports = conf.ports;
         self.conf.devices.accept = conf.devices.accept;

@@ -16,6 +16,7 @@ use crate::notes::Note;
 use crate::port;
 use crate::roster;
 use crate::spooler;
+use crate::web;
 use crate::writer;
 
 /// How long a device is kept out after its session stopped a thread.
@@ -125,6 +126,12 @@ impl Supervisor {
                     control::server::run(&socket, life, &hub, is_successor)
                 })
             }
+            Role::Web(site) => {
+                let hub = Arc::clone(&self.hub);
+                thread::start(&life, ended, move |life| {
+                    web::thread::run(&site, life, &hub)
+                })
+            }
         };
         let (name, generation) = (life.name(), life.generation());
         facts::say(
@@ -232,7 +239,10 @@ impl Supervisor {
                         ),
                     });
                 }
-                log::info!(target: "trackport", "sessions shut down port={} sessions={n_sessions}", bound.label);
+                log::info!(
+                    "sessions shut down port={} sessions={n_sessions}",
+                    bound.label
+                );
             }
             Role::Writer(index) => {
                 // Their devices send them again.
@@ -244,7 +254,7 @@ impl Supervisor {
                 self.hub.spool.hand.abandon();
                 self.hub.room.wake();
             }
-            Role::Drain | Role::Directory | Role::Keeper | Role::Control => {}
+            Role::Drain | Role::Directory | Role::Keeper | Role::Control | Role::Web(_) => {}
         }
         let worker = &mut self.workers[place];
         // While stopping, writers and the spool are still needed: ports wait for their receipts.
@@ -281,7 +291,8 @@ impl Supervisor {
             );
             let reason = format!("no heartbeat for {age} ms");
             self.note(&life, "silent", &reason);
-            self.zombies.push(worker.retired());
+            self.workers[place].count_silence();
+            self.zombies.push(self.workers[place].retired());
             self.bury(place, &reason);
         }
     }
@@ -309,7 +320,7 @@ impl Supervisor {
         self.workers.retain(|worker| worker.state != State::Done);
     }
 
-    /// Whether two lives of a thread hang in the database or on the disk already: a third would hang as well.
+    /// Whether two lives of a thread hang in the database, on the disk or in the web already: a third would hang as well.
     fn must_wait_for_zombies(&self, worker: &Worker) -> bool {
         let name = worker.life.name();
         let hang = self
@@ -317,7 +328,8 @@ impl Supervisor {
             .iter()
             .filter(|zombie| zombie.life.name() == name)
             .count();
-        worker.role.may_hang() && hang >= policy::DATABASE_ZOMBIES_MAX
+        (worker.role.may_hang() || worker.role.is_dispensable())
+            && hang >= policy::DATABASE_ZOMBIES_MAX
     }
 
     /// Whether so many threads hang, or one so long, that only a new process helps.
@@ -325,6 +337,7 @@ impl Supervisor {
         let (outside, elsewhere): (Vec<_>, Vec<_>) = self
             .zombies
             .iter()
+            .filter(|zombie| !zombie.role.is_dispensable())
             .partition(|zombie| zombie.role.may_hang());
         elsewhere.len() > policy::ZOMBIES_MAX
             || outside
@@ -337,15 +350,13 @@ impl Supervisor {
         let Some(name) = self.restarts.last().cloned() else {
             return;
         };
-        let busy = self
+        let is_busy = |worker: &Worker| {
+            worker.state != State::Running || worker.life.age(now) > SECOND_MS * 2
+        };
+        if self
             .workers
             .iter()
-            .any(|worker| !matches!(worker.state, State::Running));
-        if busy
-            || self
-                .workers
-                .iter()
-                .any(|worker| worker.life.age(now) > SECOND_MS * 2)
+            .any(|worker| !worker.role.is_dispensable() && is_busy(worker))
         {
             return;
         }

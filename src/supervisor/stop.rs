@@ -35,6 +35,7 @@ impl Supervisor {
             return;
         }
         let stop = self.conf.timeouts.stop;
+        self.hub.stopping.store(true, Ordering::Relaxed);
         systemd::stopping("stopping");
         facts::say(Fact::Daemon, format_args!("stopping within={stop:?}"));
         self.restarts.clear();

@@ -10,6 +10,7 @@ use crate::hub::ThreadReport;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::{self, Port};
+use crate::web::Site;
 
 /// What a thread is for.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub(super) enum Role {
     Keeper,
     /// Answers the command line.
     Control,
+    /// Answers those who watch the server.
+    Web(Arc<Site>),
 }
 
 impl Role {
@@ -40,6 +43,7 @@ impl Role {
             Role::Directory => "directory".to_owned(),
             Role::Keeper => "keeper".to_owned(),
             Role::Control => "control".to_owned(),
+            Role::Web(_) => "web".to_owned(),
         }
     }
 
@@ -51,10 +55,15 @@ impl Role {
         )
     }
 
+    /// Whether everything else goes on without it: however it hangs, the process is not ended for its sake.
+    pub(super) fn is_dispensable(&self) -> bool {
+        matches!(self, Role::Web(_))
+    }
+
     /// Without a beat for this long a thread of this role is silent.
     fn silent_after(&self, timeouts: &Timeouts) -> Duration {
         match self {
-            Role::Port(_) | Role::Control => timeouts.silent_after,
+            Role::Port(_) | Role::Control | Role::Web(_) => timeouts.silent_after,
             // A disk may take as long for a sync as a database for a statement.
             Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper => {
                 timeouts.silent_after_database()
@@ -91,6 +100,7 @@ pub(super) struct Worker {
     silent_after: Duration,
     history: History,
     n_failures: u32,
+    n_silences: u32,
     last_failure: String,
     started_at: Millis,
     started_at_us: i64,
@@ -107,6 +117,7 @@ impl Worker {
             silent_after,
             history: History::default(),
             n_failures: 0,
+            n_silences: 0,
             last_failure: String::new(),
             started_at: 0,
             started_at_us: 0,
@@ -141,6 +152,11 @@ impl Worker {
         self.history.failed(now.saturating_sub(self.started_at))
     }
 
+    /// The present life went silent.
+    pub(super) fn count_silence(&mut self) {
+        self.n_silences += 1;
+    }
+
     /// The present life as a retired one.
     pub(super) fn retired(&self) -> Worker {
         Worker {
@@ -161,6 +177,7 @@ impl Worker {
                 State::Retired => "retired",
             },
             n_failures: self.n_failures,
+            n_silences: self.n_silences,
             last_failure: self.last_failure.clone(),
             started_at_us: self.started_at_us,
         }

@@ -37,6 +37,8 @@ mod quarantine;
 mod bad_input;
 // The database or trackport itself goes away.
 mod outage;
+// Backups, and moves to another server or machine, while devices send.
+mod backup;
 // The operator speaks to the running server.
 mod signals;
 // What systemd is told.
@@ -55,11 +57,31 @@ mod clocks;
 mod partitions;
 // The conf file and the command line.
 mod conf_cli;
+// What a release needs of the system that it is installed on.
+mod glibc;
+// The environment in place of the conf file, and health checks.
+mod environment;
 // What waits on disk, in the hands of people.
 mod spool_cli;
+// Whoever moves in from Traccar.
+mod traccar;
+// A device that is erased, while it goes on sending.
+mod forget;
+// What stands between a tracker and a row, and whether it is found.
+mod doctor;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.
 mod pressure;
+// Metrics and health over HTTP.
+mod web;
+// Whoever speaks to the web as no friend would.
+mod web_abuse;
+// Whether the server says when it is ready.
+mod web_ready;
+// The web thread under its supervisor.
+mod web_threads;
+// What is shipped for Prometheus and Grafana.
+mod prometheus;
 // Whoever tries to take more than there is for one.
 mod limits;

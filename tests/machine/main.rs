@@ -20,3 +20,7 @@ mod service;
 mod unit;
 // Processes follow each other, and nobody is refused.
 mod sockets;
+// The container image, run in a network of its own.
+mod container;
+// What the image promises.
+mod image;

@@ -333,6 +333,7 @@ mod tests {
             state: "running".to_owned(),
             beat_age_ms: 120,
             failures,
+            silences: 0,
             last_failure: if failures > 0 { "panicked: x" } else { "" }.to_owned(),
         };
         let status = Status {

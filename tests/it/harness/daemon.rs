@@ -26,7 +26,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_trackport");
 const PATIENCE: Duration = secs(30);
 
 /// A folder that nobody can make.
-const NO_SPOOL: &str = "directory = \"/proc/no-spool-here\"";
+pub const NO_SPOOL: &str = "directory = \"/proc/no-spool-here\"";
 
 /// Lines of a failed test's log that are shown.
 const LOG_LINES: usize = 150;

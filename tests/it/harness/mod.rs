@@ -3,8 +3,11 @@
 pub mod beside;
 pub mod daemon;
 pub mod device;
+pub mod http;
 pub mod load;
+pub mod metrics;
 pub mod postgres;
+pub mod prometheus;
 pub mod rows;
 pub mod trace;
 

@@ -1,0 +1,48 @@
+//! The web thread: metrics and health over HTTP, for those who watch the server; later the dashboard and its API.
+//!
+//! `thread.rs` is the thread with its limits, `router.rs` which address answers what and the state that answers share,
+//! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `home.rs` the page at `/`.
+//!
+//! This folder is the one place with async code, because the HTTP library has it: one runtime, in this thread alone. Whatever
+//! happens here, ports, writers and spool do not notice: nothing here takes a lock that they hold for long, and the thread is
+//! replaced like any other. No answer names a device.
+
+mod health;
+mod home;
+mod metrics;
+mod router;
+pub mod thread;
+
+use std::net::TcpListener;
+
+use crate::port::bind::{Address, Bound, label};
+
+/// Connections that are open at a time; who comes in excess waits in the listening socket.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Where the web listens. The supervisor owns the sockets and lends clones, so that a replaced thread refuses nobody.
+#[derive(Debug)]
+pub struct Site {
+    sockets: Vec<(Address, TcpListener)>,
+}
+
+impl Site {
+    /// The site on these sockets: one, or one for each family.
+    pub fn new(bound: Vec<Bound>) -> Site {
+        let sockets = bound.into_iter().map(|one| (one.address, one.listener));
+        Site {
+            sockets: sockets.collect(),
+        }
+    }
+
+    /// The sockets and what they listen on.
+    pub fn sockets(&self) -> &[(Address, TcpListener)] {
+        &self.sockets
+    }
+
+    /// How it is named to people.
+    pub fn label(&self) -> String {
+        let labels: Vec<String> = self.sockets.iter().map(|(at, _)| label(at)).collect();
+        labels.join(" and ")
+    }
+}
