@@ -19,6 +19,9 @@ use crate::service::{PATIENCE, PORT, Service, UNIT, conf, conf_file};
 /// How often the prober connects: the shortest gap between two processes is many times as long.
 const PROBE_EVERY: Duration = ms(2);
 
+/// Where metrics and probes are answered.
+const WEB: u16 = 8080;
+
 /// Somebody who connects all the time, and counts what is refused.
 struct Prober {
     stop: Arc<AtomicBool>,
@@ -87,6 +90,7 @@ fn no_connection_is_refused_and_no_acked_record_lost_while_processes_follow_each
     }) else {
         return;
     };
+    service.edit_conf(&conf(&format!("[http]\nlisten = \"127.0.0.1:{WEB}\""), ""));
     service.start();
     let plan = Plan {
         n_devices: 20,
@@ -94,6 +98,7 @@ fn no_connection_is_refused_and_no_acked_record_lost_while_processes_follow_each
         ..Plan::one(PORT, 1)
     };
     let prober = Prober::start(&service.0, PORT);
+    let web_prober = Prober::start(&service.0, WEB);
     let load = service.0.inside(|| Load::start(plan));
     load.wait_acks(100, PATIENCE);
     let systemctl = |args: &[&str]| {
@@ -124,6 +129,7 @@ fn no_connection_is_refused_and_no_acked_record_lost_while_processes_follow_each
         pid = service.pid();
         load.wait_acks(100, PATIENCE);
         assert_eq!(prober.n_refused(), 0, "by {way}");
+        assert_eq!(web_prober.n_refused(), 0, "the web, by {way}");
     }
     service
         .0
@@ -134,7 +140,7 @@ fn no_connection_is_refused_and_no_acked_record_lost_while_processes_follow_each
         n_connected > 500,
         "the prober connected {n_connected} times only"
     );
-    assert_eq!(n_refused, 0);
+    assert_eq!((n_refused, web_prober.finish().1), (0, 0));
     service.wait_all_well();
     eprintln!(
         "{n_connected} connections, the slowest ack of {} after {:?}",
