@@ -1,7 +1,7 @@
 //! Erasing a device: every row that names it or carries its id, in all tables.
 //!
 //! Knows the tables only. That nothing more of the device comes while it is erased is the caller's business (`cli/device/forget.rs`);
-//! what a transaction under way still brings is waited for with a [`Fence`].
+//! what a transaction under way still brings is waited for with a `Fence`.
 //! Invariants: no transaction deletes more than `ROWS_AT_ONCE` records, so none lasts long. The row of the device goes last and in one
 //! transaction with everything small, and only when no record is left: whoever is interrupted finds the device and begins again.
 

@@ -439,6 +439,10 @@ fn a_spool_that_nobody_drains_keeps_a_device_from_being_erased() {
     cluster.stop_server("fast");
     device.deliver(&packet(1, 1));
     daemon.stop();
+    // A file that was set aside earlier: nobody drains it, and it may have packets of others.
+    let spool = daemon.folder().file("spool");
+    let bad = spool.join("0000000000000099.seg.bad");
+    fs::copy(spool.join("0000000000000001.seg"), &bad).unwrap();
     cluster.start_server();
     let args = ["device", "forget", &imei(1).to_string(), "--yes"];
     let output = daemon.command(&args);
@@ -453,9 +457,17 @@ fn a_spool_that_nobody_drains_keeps_a_device_from_being_erased() {
     let old = id(&mut client, imei(1));
     daemon.launch();
     daemon.wait_ready();
-    daemon.must(&args);
+    let told = daemon.must(&args);
+    assert!(
+        told.contains(&format!("not erased: {} was set aside", bad.display())),
+        "{told}"
+    );
     assert_eq!(traces(&mut client, old, imei(1)), Vec::<String>::new());
-    assert!(!is_on_disk(&daemon, imei(1)));
+    fs::remove_file(&bad).unwrap();
+    assert!(
+        !is_on_disk(&daemon, imei(1)),
+        "the one thing that was named was all"
+    );
 }
 
 #[test]

@@ -34,3 +34,5 @@ mod package_rpm;
 mod package_deb;
 // Somebody who has only the README.
 mod newcomer;
+// What stands between a tracker and a row on such a machine, and whether it is found.
+mod doctor;

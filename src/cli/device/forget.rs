@@ -378,7 +378,8 @@ fn tell(tally: &Tally, left: &[String], args: &Args, conf: &Conf) -> anyhow::Res
     }
     writeln!(
         out,
-        "not within reach: backups, WAL archives and standbys, files that were exported, the journal (journalctl --vacuum-time)\n\
+        "not within reach: backups, WAL archives and standbys, files that were exported, the journal (journalctl --vacuum-time), \
+         the server that it was imported from\n\
          the bytes leave PostgreSQL's files with the next vacuum; at once: vacuumdb -n trackport --analyze DATABASE"
     )?;
     if args.refuse {

@@ -10,6 +10,7 @@ mod descriptors;
 mod device;
 mod devices;
 mod firewall;
+mod illness;
 mod kernel;
 mod look;
 mod network;

@@ -15,6 +15,10 @@ use crate::spool::{Disk as _, Folder, Found, FoundKind, find};
 /// A shared disk with less than this free will soon hurt both.
 const SHARED_FREE_PERCENT: u64 = 15;
 
+/// A disk of the database with less than this free is filled soon, and with less than that at any moment.
+const FREE_PERCENT_ODD: u64 = 10;
+const FREE_PERCENT_WRONG: u64 = 3;
+
 /// What lies in the folder; `None`: there is none yet, or this user may not look.
 pub(super) fn look(spool: &Spool) -> Option<Vec<Found>> {
     find(&Folder::at(&spool.directory).ok()?).ok()
@@ -117,21 +121,34 @@ fn without_name(mut finding: Finding, spool: &Spool) -> Finding {
     finding
 }
 
-/// Whether the spool and the database fill one disk: then neither can take the other's place when it is full.
+/// How full the disk of a database on this machine is, and whether the spool fills the same one: then neither can take the
+/// other's place.
 pub(super) fn same_disk(spool: &Path, data: Option<&str>, is_local: bool) -> Option<Finding> {
     let data = data.filter(|_| is_local)?;
     let there = spool.ancestors().find(|folder| folder.exists())?;
     let spool_disk = fs::metadata(there).ok()?.dev();
     // The folder itself belongs to its user alone; its parent tells as well, but for a mount point.
-    let data_disk = Path::new(data)
-        .ancestors()
-        .find_map(|folder| fs::metadata(folder).ok())?
-        .dev();
-    if spool_disk != data_disk {
-        return None;
+    let mut seen = Path::new(data).ancestors();
+    let (data_disk, place) =
+        seen.find_map(|folder| Some((fs::metadata(folder).ok()?.dev(), folder)))?;
+    let space = Folder::at(place).ok()?.space().ok()?;
+    if spool_disk == data_disk {
+        Some(shared(space.free, space.total))
+    } else {
+        Some(own(space.free, space.total))
     }
-    let space = Folder::at(there).ok()?.space().ok()?;
-    Some(shared(space.free, space.total))
+}
+
+/// A disk that the database has to itself.
+fn own(free: u64, total: u64) -> Finding {
+    let text = format!("its disk has {} of {} free", bytes(free), bytes(total));
+    let grade = match free {
+        free if free < total / 100 * FREE_PERCENT_WRONG => Grade::Wrong,
+        free if free < total / 100 * FREE_PERCENT_ODD => Grade::Warning,
+        _ => return Finding::new(Grade::Ok, text),
+    };
+    Finding::new(grade, text)
+        .remedy("make room, or keep less: [retention] keep; what takes it: du -xh --max-depth=2 of its folder")
 }
 
 /// Many machines have one disk; that is worth a word only when it fills.
@@ -213,7 +230,11 @@ mod tests {
         let data = data.to_str().unwrap();
         assert!(same_disk(&spool().directory, Some(data), true).is_some());
         assert!(same_disk(&spool().directory, Some(data), false).is_none());
-        assert!(same_disk(&spool().directory, Some("/proc"), true).is_none());
+        let elsewhere = same_disk(&spool().directory, Some("/dev/shm"), true).unwrap();
+        assert!(elsewhere.text.starts_with("its disk has"), "{elsewhere:?}");
+        for (free, grade) in [(500, Grade::Ok), (90, Grade::Warning), (20, Grade::Wrong)] {
+            assert_eq!(own(free, 1000).grade, grade);
+        }
         assert_eq!(shared(200, 1000).grade, Grade::Ok);
         let finding = shared(100, 1000);
         assert_eq!(finding.grade, Grade::Warning);
