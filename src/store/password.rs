@@ -142,6 +142,23 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_of_systemd_comes_first_and_ends_before_its_line_does() {
+        let folder =
+            std::env::temp_dir().join(format!("trackport-password-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let env = |name: &str| match name {
+            "CREDENTIALS_DIRECTORY" => Some(folder.clone()),
+            "PGPASSWORD" => Some(PathBuf::from("from env")),
+            _ => None,
+        };
+        // The unit names the credential; where the file is missing there is none.
+        assert_eq!(find(&env, &whom()).unwrap(), Some(b"from env".to_vec()));
+        fs::write(folder.join("database_password"), "se cret\r\n").unwrap();
+        assert_eq!(find(&env, &whom()).unwrap(), Some(b"se cret".to_vec()));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn the_environment_has_the_password_without_a_credential() {
         let env = |name: &str| (name == "PGPASSWORD").then(|| PathBuf::from("from env"));
         assert_eq!(find(&env, &whom()).unwrap(), Some(b"from env".to_vec()));

@@ -148,6 +148,8 @@ impl Supervisor {
                             Fact::ThreadDied,
                             format_args!("port={} error={error}: no thread", conf.listen),
                         );
+                        // Without this it would be in use when it is tried again.
+                        systemd::forget_socket(&bound.address);
                         self.keep_trying(conf, Some(bound.address), &error.to_string());
                     }
                 }
