@@ -13,7 +13,7 @@ use crate::clock::{self, Millis};
 use crate::fleet::Fleet;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
-use crate::port::Port;
+use crate::port::{Port, Stalls};
 use crate::room::Room;
 use crate::spooler::SpoolState;
 use crate::store::held::Counts;
@@ -98,6 +98,8 @@ pub struct Hub {
     pub sessions_max: Arc<AtomicUsize>,
     /// How long acks took.
     pub acks: Arc<Acks>,
+    /// Packets that stopped half way, by network.
+    pub stalls: Arc<Stalls>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
@@ -140,6 +142,7 @@ impl Hub {
             sessions_open: Arc::default(),
             sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
             acks: Arc::default(),
+            stalls: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

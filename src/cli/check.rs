@@ -13,6 +13,7 @@ use super::finding::{Finding, Grade};
 use super::{Failed, check_database, check_spool};
 use crate::conf::{self, Conf};
 use crate::port::bind::{self, Address, BindError, label};
+use crate::port::passed::Passed;
 
 /// What may follow `trackport check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,19 +42,14 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
 
 /// Prints the findings and says whether one of them is wrong.
 fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<bool> {
-    for Finding { grade, text } in findings {
-        let word = match grade {
-            Grade::Ok => "ok",
-            Grade::Warning => "warning",
-            Grade::Wrong => "WRONG",
-        };
-        writeln!(out, "{word:<8} {text}")?;
+    for Finding { grade, text, .. } in findings {
+        writeln!(out, "{:<8} {text}", grade.word())?;
     }
     out.flush()?;
     Ok(findings.iter().any(|finding| finding.grade == Grade::Wrong))
 }
 
-fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
+pub(super) fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
     let ports = match conf.ports.len() {
         1 => "1 port".to_owned(),
         n_ports => format!("{n_ports} ports"),
@@ -73,7 +69,7 @@ fn port_findings(conf: &Conf, running: bool) -> Vec<Finding> {
     // Each socket is let go before the next one is bound, because ranges may want more sockets than a shell may have files.
     let mut seen: HashMap<Address, String> = HashMap::new();
     for port in &conf.ports {
-        for result in bind::bind(port) {
+        for result in bind::bind(port, &Passed::none()) {
             let address = match &result {
                 Ok(bound) => Some(bound.address),
                 Err(error) => error.address(),
@@ -100,7 +96,7 @@ fn web_findings(conf: &Conf, running: bool) -> Vec<Finding> {
     let Some(listen) = &conf.http.listen else {
         return Vec::new();
     };
-    bind::bind_listen(listen)
+    bind::bind_listen(listen, &Passed::none())
         .into_iter()
         .map(|result| {
             let mut finding = socket_finding("web", result, running);

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
 use super::environment;
@@ -16,8 +17,8 @@ use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
 use super::section::{self, Section, Setting, shown, suggest};
 use super::units::{show_duration, show_size};
-use super::{Conf, Control, Database, Devices, Http, KeepFree, Limits, Listen, PartitionWidth};
-use super::{Retention, Spool, Timeouts};
+use super::{Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Listen, Log};
+use super::{PartitionWidth, Retention, Spool, Timeouts};
 
 /// The tables that a conf file may have.
 const TABLES: &[&str] = &[
@@ -28,6 +29,7 @@ const TABLES: &[&str] = &[
     "port",
     "http",
     "control",
+    "log",
     "timeouts",
     "limits",
 ];
@@ -111,6 +113,7 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         ports: Vec::new(),
         http: Http { listen: None },
         control: control(root, &mut report),
+        log: log(root, &mut report),
         limits: limits(root, &timeouts, &mut report),
         timeouts,
         warnings: Vec::new(),
@@ -332,6 +335,49 @@ fn control(root: &DeTable<'_>, report: &mut Report<'_>) -> Control {
     });
     Control {
         socket: socket.value,
+    }
+}
+
+/// What a level may be called.
+const LEVELS: &[(&str, LevelFilter)] = &[
+    ("error", LevelFilter::Error),
+    ("warn", LevelFilter::Warn),
+    ("info", LevelFilter::Info),
+    ("debug", LevelFilter::Debug),
+    ("trace", LevelFilter::Trace),
+    ("off", LevelFilter::Off),
+];
+
+fn log(root: &DeTable<'_>, report: &mut Report<'_>) -> Log {
+    let table = Section::of(root, "log", &["level", "modules"], report);
+    let default = Log::default();
+    let level = table.read(report, "level", default.level, |value| {
+        section::word(value, LEVELS)
+    });
+    let mut modules = Vec::new();
+    match table.get("modules").map(|value| (value, value.get_ref())) {
+        None => {}
+        Some((_, DeValue::Table(inner))) => {
+            let inner = Section::from_table("log.modules", inner, LOG_MODULES, report);
+            for &module in LOG_MODULES {
+                let level = inner.read(report, module, None, |value| {
+                    section::word(value, LEVELS).map(Some)
+                });
+                modules.extend(level.value.map(|level| (module.to_owned(), level)));
+            }
+        }
+        Some((value, other)) => {
+            let line = report.line_at(value.span().start);
+            let text = format!(
+                "{} is no table; write [log.modules] on a line of its own, and below it for example port = \"debug\"",
+                shown(other)
+            );
+            report.error(Some(line), Some(table.key("modules")), text);
+        }
+    }
+    Log {
+        level: level.value,
+        modules,
     }
 }
 

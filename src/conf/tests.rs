@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use super::*;
 
 const SAMPLE: &str = include_str!("../../conf/trackport.toml");
@@ -35,6 +37,7 @@ fn sample_port() -> PortConf {
         accept: None,
         allow: Vec::new(),
         device: None,
+        max_segment: None,
     }
 }
 
@@ -90,12 +93,20 @@ fn the_sample_says_the_defaults() {
     let mut conf = parse(&uncommented, "sample").unwrap();
     conf.warnings.clear();
     assert_eq!(conf, expected);
-    assert_eq!(n_defaults, 26, "keys with a default in the sample");
+    assert_eq!(n_defaults, 27, "keys with a default in the sample");
 }
 
 #[test]
 fn the_examples_in_the_sample_are_right() {
-    let keys = ["keep", "accept", "allow", "device", "listen"];
+    let keys = [
+        "keep",
+        "accept",
+        "allow",
+        "device",
+        "listen",
+        "max_segment",
+        "port",
+    ];
     let mut n_examples = 0;
     let text: String = SAMPLE
         .lines()
@@ -118,11 +129,35 @@ fn the_examples_in_the_sample_are_right() {
         conf.http.listen,
         Some(Listen::Address("127.0.0.1:8080".parse().unwrap()))
     );
+    assert_eq!(conf.log.modules, [("port".to_owned(), LevelFilter::Debug)]);
     assert_eq!(conf.ports[0].accept, Some(Accept::Any));
     assert_eq!(conf.ports[0].allow.len(), 2);
+    assert_eq!(conf.ports[0].max_segment, Some(1200));
     assert_eq!(
         conf.ports[0].device,
         Some("356307042441013".parse().unwrap())
+    );
+}
+
+#[test]
+fn levels_of_the_log_are_words_and_modules_are_known_ones() {
+    let text = "[log]\nlevel = \"loud\"\n[log.modules]\nports = \"debug\"\nwriter = 3\n[[port]]\nlisten = 1";
+    let told = errors(text);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "t.toml:2: [log].level: \"loud\" is not understood here; write \"error\" or"
+        )
+    );
+    assert_eq!(
+        told[1],
+        "t.toml:4: [log.modules].ports: unknown key; did you mean \"port\"?"
+    );
+    assert!(told[2].starts_with("t.toml:5: [log.modules].writer: 3 is not understood here"));
+    let told = errors("[log]\nmodules = \"debug\"\n[[port]]\nlisten = 1");
+    assert!(
+        told[0].contains("write [log.modules] on a line of its own"),
+        "{told:?}"
     );
 }
 

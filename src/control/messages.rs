@@ -19,6 +19,11 @@ pub enum Request {
         /// So many at most.
         limit: usize,
     },
+    /// What is known of a device.
+    Device {
+        /// Which.
+        imei: String,
+    },
     /// Close the session of this IMEI.
     CloseSession {
         /// Whose.
@@ -44,6 +49,13 @@ pub enum Response {
         /// How many there are.
         total: usize,
     },
+    /// To [`Request::Device`].
+    Device {
+        /// Whether the device list is loaded from the database.
+        is_loaded: bool,
+        /// The device as it is in memory; absent: it is not.
+        device: Option<DeviceNow>,
+    },
     /// What was asked for was done.
     Done {
         /// In words.
@@ -57,7 +69,10 @@ pub enum Response {
 }
 
 /// The state of the server.
+///
+/// What an older server does not say is as if there were none of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// `CARGO_PKG_VERSION`.
     pub version: String,
@@ -116,6 +131,10 @@ pub struct Status {
     pub ports: Vec<Port>,
     /// Every supervised thread.
     pub threads: Vec<Thread>,
+    /// Networks from which packets stopped half way, the last first.
+    pub stalls: Vec<Stall>,
+    /// The last line of each fact that was odd or worse, the last first.
+    pub remarks: Vec<Remark>,
     /// Facts that happened, by name.
     pub counts: Vec<(String, u64)>,
 }
@@ -241,6 +260,49 @@ pub struct Thread {
     pub silences: u32,
     /// Why it failed last.
     pub last_failure: String,
+}
+
+/// Packets from one network that were begun and not completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stall {
+    /// `10.1.2.0/24`, or a /64.
+    pub network: String,
+    /// How many.
+    pub packets: u64,
+    /// How many of the last ones stopped after the same number of bytes, while no longer one came through.
+    pub in_a_row: u64,
+    /// After how many bytes the last one stopped.
+    pub received: u64,
+    /// How many it should have had, where that was received.
+    pub expected: Option<u64>,
+    /// RFC 3339: when the last one was given up.
+    pub last_at: String,
+}
+
+/// The last line of a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// The fact's name.
+    pub fact: String,
+    /// `error` or `warn`.
+    pub level: String,
+    /// What was said.
+    pub text: String,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// What the server knows of a device now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNow {
+    /// `device.id`; absent while the database has not given it one.
+    pub id: Option<i32>,
+    /// `accepted`, `refused`, …
+    pub state: String,
+    /// It is kept out for a while, because its last session stopped a thread.
+    pub is_kept_out: bool,
+    /// Its sessions, its packets on their way, and its rows that are being stored.
+    pub n_holders: usize,
 }
 
 /// One session.

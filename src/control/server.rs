@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Writer};
+use super::messages::{
+    DeviceNow, Port, Remark, Request, Response, Session, Spool, Stall, Status, Thread, Writer,
+};
 use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
@@ -21,6 +23,7 @@ use crate::hub::{Ask, Hub, Listener};
 use crate::imei::Imei;
 use crate::life::Life;
 use crate::mailbox::{CloseReason, Store};
+use crate::port;
 use crate::spooler::{self, SpoolState};
 use crate::trouble;
 
@@ -115,6 +118,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
         Request::Sessions { imei, port, limit } => {
             sessions(hub, imei.as_deref(), port.as_deref(), limit)
         }
+        Request::Device { imei } => device(hub, &imei),
         Request::CloseSession { imei } => close_session(hub, &imei),
         Request::RestartPort { port } => restart_port(hub, &port),
     }
@@ -124,6 +128,7 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
 pub fn status(hub: &Hub) -> Status {
     let now = clock::now();
     let quarantine = hub.quarantine();
+    let troubles = trouble::troubles(hub);
     let threads = hub.threads();
     let ports = hub.ports();
     let state_of = |label: &str| {
@@ -162,6 +167,8 @@ pub fn status(hub: &Hub) -> Status {
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
             .collect(),
+        stalls: hub.stalls.list().iter().map(stall).collect(),
+        remarks: facts::remarks().into_iter().map(remark).collect(),
         ..Status::default()
     };
     for (index, seat) in hub.writers.iter().enumerate() {
@@ -222,6 +229,26 @@ pub fn status(hub: &Hub) -> Status {
         });
     }
     status
+}
+
+fn stall(stall: &port::Stall) -> Stall {
+    Stall {
+        network: stall.network.to_string(),
+        packets: stall.n_packets,
+        in_a_row: stall.n_in_a_row,
+        received: stall.received as u64,
+        expected: stall.expected.map(|bytes| bytes as u64),
+        last_at: clock::text(stall.last_at_us),
+    }
+}
+
+fn remark(remark: facts::Remark) -> Remark {
+    Remark {
+        fact: remark.fact.name().to_owned(),
+        level: remark.fact.level().as_str().to_ascii_lowercase(),
+        text: remark.text,
+        at: clock::text(remark.at_us),
+    }
 }
 
 fn spool(state: &SpoolState, hub: &Hub) -> Spool {
@@ -289,14 +316,33 @@ fn sessions(hub: &Hub, imei: Option<&str>, port: Option<&str>, limit: usize) -> 
     Response::Sessions { sessions, total }
 }
 
-fn close_session(hub: &Hub, imei: &str) -> Response {
-    let imei: Imei = match imei.parse() {
+/// What `text` names, or the answer that it names none.
+fn named(text: &str) -> Result<Imei, Response> {
+    text.parse().map_err(|error| Response::Error {
+        text: format!("{text:?}: {error}"),
+    })
+}
+
+fn device(hub: &Hub, imei: &str) -> Response {
+    let imei = match named(imei) {
         Ok(imei) => imei,
-        Err(error) => {
-            return Response::Error {
-                text: format!("{imei:?}: {error}"),
-            };
-        }
+        Err(answer) => return answer,
+    };
+    Response::Device {
+        is_loaded: hub.fleet.is_loaded(),
+        device: hub.fleet.get(imei).map(|device| DeviceNow {
+            id: device.id(),
+            state: device.state().to_string(),
+            is_kept_out: device.is_kept_out(clock::now()),
+            n_holders: device.n_holders(),
+        }),
+    }
+}
+
+fn close_session(hub: &Hub, imei: &str) -> Response {
+    let imei = match named(imei) {
+        Ok(imei) => imei,
+        Err(answer) => return answer,
     };
     match hub.fleet.get(imei).and_then(|device| device.session()) {
         Some(session) => {

@@ -8,13 +8,14 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::passed::{self, Passed};
 use crate::conf::{Listen, PortConf};
 
 /// Connections that the kernel completes before they are accepted. std's 128 stalls when a whole network of devices
 /// connects anew at once.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// Of the kernel's memory for what a connection is sent and does not take. Answers have four bytes; left to itself the kernel
 /// would keep megabytes for a device that reads none of them.
 const SEND_BYTES: usize = 8 * 1024;
@@ -34,6 +35,8 @@ pub struct Bound {
     pub listener: TcpListener,
     /// What is missing, although the socket works.
     pub warning: Option<String>,
+    /// Whether it came with the process and was not bound here.
+    pub passed: bool,
 }
 
 /// Why there is no listening socket. The text names the address and the remedy.
@@ -140,25 +143,27 @@ pub fn resolve(listen: &Listen) -> Result<Vec<Address>, BindError> {
 
 /// Opens the sockets of `port`: one, or one for each address of a host name. Each stands for itself: those that work are to
 /// be served whatever became of the others.
-pub fn bind(port: &PortConf) -> Vec<Result<Bound, BindError>> {
-    bind_listen(&port.listen)
+/// A socket that was passed is taken in place of a new one.
+pub fn bind(port: &PortConf, passed: &Passed) -> Vec<Result<Bound, BindError>> {
+    bind_listen(&port.listen, passed)
 }
 
 /// Opens the sockets of `listen` like those of a port.
-pub fn bind_listen(listen: &Listen) -> Vec<Result<Bound, BindError>> {
-    bind_each(listen, open)
+pub fn bind_listen(listen: &Listen, passed: &Passed) -> Vec<Result<Bound, BindError>> {
+    bind_each(listen, passed, open)
 }
 
 /// Opens the socket of one resolved address, for example anew after an error. `[::]` falls back to `0.0.0.0`.
 ///
 /// # Errors
 /// As the kernel says.
-pub fn bind_address(address: Address) -> Result<Bound, BindError> {
-    bind_one(address, open)
+pub fn bind_address(address: Address, passed: &Passed) -> Result<Bound, BindError> {
+    bind_one(address, passed, open)
 }
 
 fn bind_each(
     listen: &Listen,
+    passed: &Passed,
     open: fn(Address) -> io::Result<TcpListener>,
 ) -> Vec<Result<Bound, BindError>> {
     let addresses = match resolve(listen) {
@@ -167,7 +172,7 @@ fn bind_each(
     };
     let (mut bound, failed): (Vec<_>, Vec<_>) = addresses
         .into_iter()
-        .map(|address| bind_one(address, open))
+        .map(|address| bind_one(address, passed, open))
         .partition(Result::is_ok);
     let localhost = matches!(listen, Listen::Name(name, _) if is_localhost(name));
     for failure in failed {
@@ -188,21 +193,31 @@ fn bind_each(
 
 fn bind_one(
     address: Address,
+    passed: &Passed,
     open: fn(Address) -> io::Result<TcpListener>,
 ) -> Result<Bound, BindError> {
     let every_address = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    let (listener, warning) = match open(address) {
-        Ok(listener) => (listener, None),
+    let find = |address| match passed.take(address) {
+        Some(taken) => (taken, true),
+        None => (open(address), false),
+    };
+    let (found, is_passed) = find(address);
+    let (listener, warning, is_passed) = match found {
+        Ok(listener) => {
+            let shortfall = passed::shortfall(address, &listener).filter(|_| is_passed);
+            (listener, shortfall, is_passed)
+        }
         Err(error)
             if every_address
                 && (error.raw_os_error() == Some(NO_FAMILY)
                     || error.kind() == ErrorKind::AddrNotAvailable) =>
         {
             let ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            let listener = open(ipv4).map_err(|error| BindError::new(ipv4, error))?;
+            let (found, is_passed) = find(ipv4);
+            let listener = found.map_err(|error| BindError::new(ipv4, error))?;
             let warning =
                 format!("this machine runs without IPv6: only {ipv4} is served, not {address}");
-            (listener, Some(warning))
+            (listener, Some(warning), is_passed)
         }
         Err(error) => return Err(BindError::new(address, error)),
     };
@@ -213,6 +228,7 @@ fn bind_one(
         address,
         listener,
         warning,
+        passed: is_passed,
     })
 }
 
@@ -228,12 +244,17 @@ fn open(address: Address) -> io::Result<TcpListener> {
     }
     // Connections of the last process that still linger must not keep the next one from its port.
     socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    prepare(&SockRef::from(&socket))?;
+    Ok(socket.into())
+}
+
+/// Makes a bound socket listen as all do here, whether it listened before or not.
+pub(super) fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     // What is accepted here inherits it.
     socket.set_send_buffer_size(SEND_BYTES)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    socket.listen(BACKLOG)
 }
 
 fn is_localhost(name: &str) -> bool {
@@ -267,6 +288,7 @@ mod tests {
             accept: None,
             allow: Vec::new(),
             device: None,
+            max_segment: None,
         }
     }
 
@@ -289,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_bound_port_takes_connections_without_blocking() {
-        let bound = only(bind(&port("127.0.0.1:0"))).unwrap();
+        let bound = only(bind(&port("127.0.0.1:0"), &Passed::none())).unwrap();
         assert_ne!(bound.address.port(), 0);
         assert_eq!(bound.warning, None);
         let nothing_yet = bound.listener.accept().unwrap_err();
@@ -300,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_plain_number_takes_both_families() {
-        let bound = only(bind(&port("0"))).unwrap();
+        let bound = only(bind(&port("0"), &Passed::none())).unwrap();
         let number = bound.address.port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, number)).unwrap();
         if bound.warning.is_none() {
@@ -311,9 +333,9 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_said_with_the_remedy() {
-        let first = only(bind(&port("127.0.0.1:0"))).unwrap();
+        let first = only(bind(&port("127.0.0.1:0"), &Passed::none())).unwrap();
         let number = first.address.port();
-        let error = only(bind(&port(&format!("127.0.0.1:{number}")))).unwrap_err();
+        let error = only(bind(&port(&format!("127.0.0.1:{number}")), &Passed::none())).unwrap_err();
         assert_eq!(error.address(), Some(first.address));
         let text = error.to_string();
         assert!(text.contains(&format!("127.0.0.1:{number} is in use")));
@@ -322,14 +344,19 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_said() {
-        let error = only(bind(&port("192.0.2.1:5027"))).unwrap_err();
+        let error = only(bind(&port("192.0.2.1:5027"), &Passed::none())).unwrap_err();
         assert!(matches!(error, BindError::NotHere(_)), "{error}");
         assert!(error.to_string().contains("`ip address`"));
     }
 
     #[test]
     fn without_ipv6_a_plain_number_serves_ipv4_with_a_warning() {
-        let bound = only(bind_each(&port("5027").listen, without_ipv6)).unwrap();
+        let bound = only(bind_each(
+            &port("5027").listen,
+            &Passed::none(),
+            without_ipv6,
+        ))
+        .unwrap();
         assert!(bound.address.is_ipv4());
         assert!(bound.warning.unwrap().contains("without IPv6"));
     }
@@ -339,18 +366,28 @@ mod tests {
         let localhost = port("localhost:5027").listen;
         let addresses: Vec<String> = resolve(&localhost).unwrap().iter().map(label).collect();
         assert_eq!(addresses, ["[::1]:5027", "127.0.0.1:5027"]);
-        let bound = only(bind_each(&localhost, without_ipv6)).unwrap();
+        let bound = only(bind_each(&localhost, &Passed::none(), without_ipv6)).unwrap();
         assert!(bound.warning.unwrap().contains("[::1]:5027"));
         // Where nothing is left, it is an error.
-        let all = bind_each(&port("[::1]:5027").listen, without_ipv6);
+        let all = bind_each(&port("[::1]:5027").listen, &Passed::none(), without_ipv6);
         assert!(matches!(only(all), Err(BindError::NoFamily(_))));
     }
 
     #[test]
     fn a_privileged_port_says_which_right_is_missing() {
-        let error = only(bind_each(&port("80").listen, without_permission)).unwrap_err();
+        let error = only(bind_each(
+            &port("80").listen,
+            &Passed::none(),
+            without_permission,
+        ))
+        .unwrap_err();
         assert!(error.to_string().contains("CAP_NET_BIND_SERVICE"));
-        let error = only(bind_each(&port("5027").listen, without_permission)).unwrap_err();
+        let error = only(bind_each(
+            &port("5027").listen,
+            &Passed::none(),
+            without_permission,
+        ))
+        .unwrap_err();
         assert!(error.to_string().contains("SELinux"));
     }
 
@@ -359,7 +396,7 @@ mod tests {
         // Longer than a label of a name can be: the resolver refuses it without asking anybody.
         let mut port = port("5027");
         port.listen = Listen::Name("x".repeat(64), 5027);
-        let error = only(bind(&port)).unwrap_err();
+        let error = only(bind(&port, &Passed::none())).unwrap_err();
         assert!(matches!(error, BindError::NoName { .. }), "{error}");
         assert_eq!(error.address(), None);
     }

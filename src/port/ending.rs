@@ -88,6 +88,7 @@ impl Thread {
             Expired::HalfPacket => (Fact::PacketTimeout, "packet not completed in time"),
         };
         let bytes = slot.held.bytes().len();
+        self.note_stall(index);
         facts::say(
             fact,
             format_args!("port={port} peer={peer} imei={imei} bytes_received={bytes}"),
@@ -122,6 +123,10 @@ impl Thread {
             CloseReason::Refused => (Fact::SessionClosed, "device no longer accepted"),
             CloseReason::Asked => (Fact::SessionClosed, "asked over the control socket"),
         };
+        if fact == Fact::TakenOver {
+            // Its device has given the connection up.
+            self.note_stall(index);
+        }
         facts::say(
             fact,
             format_args!("port={} imei={imei} peer={peer} why={why}", self.port.label),

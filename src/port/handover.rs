@@ -45,6 +45,7 @@ impl Thread {
             }
         }
         slot.early = more_behind;
+        self.around.stalls.passed(slot.peer.ip(), frame.len());
         if slot.is_login_untold {
             self.tell_login(index);
         }

@@ -91,6 +91,7 @@ impl Thread {
                     Got::End => slot.at_end = true,
                     Got::Broken(error) => {
                         let text = error.to_string();
+                        self.note_stall(index);
                         return self.drop_slot(index, &text);
                     }
                 }
@@ -109,6 +110,7 @@ impl Thread {
                 slot.early = false;
             }
             if slot.at_end && matches!(slot.phase, Phase::Open) {
+                self.note_stall(index);
                 return self.close(index, "closed by the device");
             }
             if !slot.readable || !matches!(slot.phase, Phase::Open) {

@@ -107,6 +107,16 @@ impl StoreError {
         }
     }
 
+    /// Whether the server turned this user away, or does not let it do this.
+    pub fn is_turned_away(&self) -> bool {
+        let StoreError::Database(error) = self else {
+            return false;
+        };
+        error.code().is_some_and(|state| {
+            state.code().starts_with("28") || *state == SqlState::INSUFFICIENT_PRIVILEGE
+        })
+    }
+
     /// Whether two transactions were in each other's way: the same again, on the same connection.
     pub fn is_collision(&self) -> bool {
         match self {

@@ -6,7 +6,7 @@
 //! is ignored. `worker.rs` is one supervised thread, `staff.rs` their lives, `ports.rs` the ports and the conf's changes,
 //! `web.rs` the web's sockets, `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
 
-mod descriptors;
+pub mod descriptors;
 mod policy;
 mod ports;
 mod report;
@@ -38,6 +38,7 @@ use crate::intake::{DirectoryMessage, Queued};
 use crate::notes::{Note, Notes};
 use crate::port;
 use crate::port::bind::{BindError, Bound};
+use crate::port::passed::Passed;
 use crate::room::Room;
 use crate::writer::Seat;
 
@@ -65,12 +66,17 @@ pub enum Outcome {
     BeyondMending,
 }
 
-/// Runs the daemon until it is told to stop.
+/// Runs the daemon until it is told to stop. Ports take the sockets that were `passed` in place of new ones.
 ///
 /// # Errors
 /// When no thread can be started at all.
-pub fn run(conf_path: &Path, conf: Conf, signals: Signals) -> std::io::Result<Outcome> {
-    let mut supervisor = Supervisor::new(conf_path, conf, signals);
+pub fn run(
+    conf_path: &Path,
+    conf: Conf,
+    signals: Signals,
+    passed: Passed,
+) -> std::io::Result<Outcome> {
+    let mut supervisor = Supervisor::new(conf_path, conf, signals, passed);
     supervisor.start_all()?;
     Ok(supervisor.watch())
 }
@@ -89,6 +95,10 @@ struct Supervisor {
     web_unbound: Option<web::Unbound>,
     /// Ports whose names were looked up, and what came of it.
     looked_up: (Sender<LookedUp>, Receiver<LookedUp>),
+    /// How many are looked up now.
+    n_looked_up: usize,
+    /// Sockets that the process was started with, as far as no port has asked for them.
+    passed: Passed,
     /// Names of threads still to be restarted one after the other.
     restarts: Vec<String>,
     watchdog: Watchdog,
@@ -108,7 +118,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn new(conf_path: &Path, conf: Conf, signals: Signals) -> Supervisor {
+    fn new(conf_path: &Path, conf: Conf, signals: Signals, passed: Passed) -> Supervisor {
         let conf = ports::with_accept(conf);
         let room = Room::new(conf.limits.queue);
         let schema_ready = Arc::new(AtomicBool::new(false));
@@ -146,6 +156,7 @@ impl Supervisor {
             receive_used: Arc::clone(&hub.receive_used),
             waiting_used: Arc::clone(&hub.waiting_used),
             strangers: Arc::default(),
+            stalls: Arc::clone(&hub.stalls),
             sessions_open: Arc::clone(&hub.sessions_open),
             sessions_max: Arc::clone(&hub.sessions_max),
             doors,
@@ -170,6 +181,8 @@ impl Supervisor {
             unbound: Vec::new(),
             web_unbound: None,
             looked_up: crossbeam_channel::bounded(10_000),
+            n_looked_up: 0,
+            passed,
             restarts: Vec::new(),
             generation: 0,
             ended,
@@ -212,6 +225,7 @@ impl Supervisor {
             self.bind(&port);
         }
         self.open_web();
+        self.close_unwanted();
         self.publish();
         let status = self.status_line();
         systemd::ready(&status);
@@ -268,6 +282,7 @@ impl Supervisor {
                 self.take_looked_up();
                 self.retry_unbound(now);
                 self.retry_web(now);
+                self.close_unwanted();
             }
             self.watchdog.turn(now, &self.hub);
             if now >= second_at {

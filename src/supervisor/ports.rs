@@ -14,8 +14,10 @@ use crate::conf::{Conf, Listen, PortConf};
 use crate::facts::{self, Fact};
 use crate::hub::{Listener, UnboundReport};
 use crate::life::Life;
+use crate::logging;
 use crate::port::Port;
 use crate::port::bind::{self, Address, BindError, Bound};
+use crate::port::passed::Unwanted;
 
 /// A port that could not be bound.
 pub(super) struct Unbound {
@@ -74,7 +76,7 @@ impl Supervisor {
         if needs_name_service(&conf.listen) {
             self.look_up(conf);
         } else {
-            let results = bind::bind(conf);
+            let results = bind::bind(conf, &self.passed);
             self.serve(conf, results);
         }
     }
@@ -88,21 +90,24 @@ impl Supervisor {
             LOOK_UP_MAX,
         ));
         let (conf, found) = (conf.clone(), self.looked_up.0.clone());
+        let passed = self.passed.clone();
         let unstarted = conf.clone();
         let result = thread::start(&life, self.ended.0.clone(), move |_| {
-            let results = bind::bind(&conf);
+            let results = bind::bind(&conf, &passed);
             // An error means that the process is ending.
             let _ = found.send((conf, results));
             Ok(())
         });
-        if let Err(error) = result {
-            self.keep_trying(&unstarted, None, &error.to_string());
+        match result {
+            Ok(()) => self.n_looked_up += 1,
+            Err(error) => self.keep_trying(&unstarted, None, &error.to_string()),
         }
     }
 
     /// Takes over what was looked up and bound meanwhile.
     pub(super) fn take_looked_up(&mut self) {
         while let Ok((conf, results)) = self.looked_up.1.try_recv() {
+            self.n_looked_up = self.n_looked_up.saturating_sub(1);
             // A reload may have taken the port out or changed it while the name service was asked.
             let current = self
                 .conf
@@ -125,10 +130,18 @@ impl Supervisor {
                             format_args!("port={} {warning}", bind::label(&bound.address)),
                         );
                     }
+                    let kept = if bound.passed {
+                        " by the socket that systemd kept"
+                    } else {
+                        ""
+                    };
                     facts::say(
                         Fact::PortBound,
-                        format_args!("port={}", bind::label(&bound.address)),
+                        format_args!("port={}{kept}", bind::label(&bound.address)),
                     );
+                    if !bound.passed {
+                        systemd::keep_socket(&bound.address, &bound.listener);
+                    }
                     let port = Arc::new(Port::new(conf.clone(), bound.address, bound.listener));
                     if let Err(error) = self.hire(Role::Port(port)) {
                         facts::say(
@@ -175,12 +188,12 @@ impl Supervisor {
                 continue;
             }
             let results = match unbound.address {
-                Some(address) => vec![bind::bind_address(address)],
+                Some(address) => vec![bind::bind_address(address, &self.passed)],
                 None if needs_name_service(&unbound.conf.listen) => {
                     self.look_up(&unbound.conf);
                     continue;
                 }
-                None => bind::bind(&unbound.conf),
+                None => bind::bind(&unbound.conf, &self.passed),
             };
             if results.iter().all(Result::is_err) {
                 unbound.retry_at = now + clock::millis(unbound.backoff.next());
@@ -188,6 +201,28 @@ impl Supervisor {
             } else {
                 self.serve(&unbound.conf, results);
             }
+        }
+    }
+
+    /// Closes the sockets that were passed to this process and that no port wants, once all ports have asked.
+    pub(super) fn close_unwanted(&self) {
+        let asks_later = self.n_looked_up > 0
+            || self
+                .unbound
+                .iter()
+                .any(|unbound| needs_name_service(&unbound.conf.listen));
+        if asks_later || self.passed.is_empty() {
+            return;
+        }
+        for Unwanted { name, address } in self.passed.close_rest() {
+            systemd::forget_socket_named(&name);
+            facts::say(
+                Fact::SocketUnwanted,
+                format_args!(
+                    "address={} name={name}: passed by systemd, and the conf listens on it no more",
+                    bind::label(&address)
+                ),
+            );
         }
     }
 
@@ -245,6 +280,7 @@ impl Supervisor {
             let listen = &bound.conf.listen;
             if changes.removed.contains(listen) {
                 facts::say(Fact::PortRemoved, format_args!("port={}", bound.label));
+                systemd::forget_socket(&bound.address);
                 // A port that waits for its restart has no thread to ask.
                 worker.state = match worker.state {
                     State::Waiting(_) => State::Done,
@@ -283,6 +319,8 @@ impl Supervisor {
             format_args!("ports_added={added} ports_removed={removed} ports_changed={changed}"),
         );
         self.move_web(conf.http);
+        logging::apply(&conf.log);
+        self.conf.log = conf.log;
         // Keys that need a restart stay as they were, so that the next reload names them again.
         self.conf.ports = conf.ports;
         self.conf.devices.accept = conf.devices.accept;

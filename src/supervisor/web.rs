@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::worker::{Role, State};
-use super::{RESTART_FINISH, Supervisor};
+use super::{RESTART_FINISH, Supervisor, systemd};
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
 use crate::conf::Http;
@@ -44,10 +44,13 @@ impl Supervisor {
         };
         let before = self.web_unbound.take();
         let (mut bound, mut reasons) = (Vec::new(), Vec::new());
-        for result in bind::bind_listen(&listen) {
+        for result in bind::bind_listen(&listen, &self.passed) {
             match result {
                 Ok(one) => {
                     reasons.extend(one.warning.clone());
+                    if !one.passed {
+                        systemd::keep_socket(&one.address, &one.listener);
+                    }
                     bound.push(one);
                 }
                 Err(error) => reasons.push(error.to_string()),
@@ -100,6 +103,9 @@ impl Supervisor {
         for worker in &mut self.workers {
             if let Role::Web(site) = &worker.role {
                 facts::say(Fact::WebClosed, format_args!("web={}", site.label()));
+                for (address, _) in site.sockets() {
+                    systemd::forget_socket(address);
+                }
                 worker.state = match worker.state {
                     State::Waiting(_) => State::Done,
                     _ => State::Leaving,

@@ -44,10 +44,11 @@ pub(super) async fn page(State(shared): State<Shared>) -> Html<String> {
     // Writing to a string cannot fail.
     let _ = write!(
         page,
-        "<h1>trackport {}</h1>\n<p>{} ports, {sessions} sessions, {} devices.</p>\n",
+        "<h1>trackport {}</h1>\n<p>{}, {}, {}.</p>\n",
         env!("CARGO_PKG_VERSION"),
-        ports.len(),
-        hub.fleet.len()
+        count(ports.len(), "port"),
+        count(sessions, "session"),
+        count(hub.fleet.len(), "device")
     );
     let troubles = trouble::troubles(hub);
     if troubles.is_empty() {
@@ -61,6 +62,10 @@ pub(super) async fn page(State(shared): State<Shared>) -> Html<String> {
     }
     page.push_str(FOOT);
     Html(page)
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Text that shows as it is, whoever wrote it.

@@ -37,6 +37,8 @@ mod quarantine;
 mod bad_input;
 // The database or trackport itself goes away.
 mod outage;
+// Backups, and moves to another server or machine, while devices send.
+mod backup;
 // The operator speaks to the running server.
 mod signals;
 // What systemd is told.
@@ -61,6 +63,12 @@ mod glibc;
 mod environment;
 // What waits on disk, in the hands of people.
 mod spool_cli;
+// Whoever moves in from Traccar.
+mod traccar;
+// A device that is erased, while it goes on sending.
+mod forget;
+// What stands between a tracker and a row, and whether it is found.
+mod doctor;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.

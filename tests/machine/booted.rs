@@ -129,6 +129,27 @@ impl Booted {
         })
     }
 
+    /// The number that this machine has for a process of that one.
+    #[track_caller]
+    pub fn pid_here(&self, pid: u32) -> u32 {
+        let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let own = namespace(self.first);
+        let numbers = fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let found = pids.find(|here| {
+            let status = fs::read_to_string(format!("/proc/{here}/status")).unwrap_or_default();
+            let numbers = status.lines().find(|line| line.starts_with("NSpid:"));
+            namespace(*here) == own
+                && numbers.is_some_and(|line| line.ends_with(&format!("\t{pid}")))
+        });
+        found.expect("the process runs")
+    }
+
+    /// Where a file of it lies, what is mounted in it included.
+    pub fn live_path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.first))
+    }
+
     /// A property of a unit, as `systemctl show` has it.
     pub fn property(&self, unit: &str, name: &str) -> String {
         let value = self.must(&["systemctl", "show", "--value", "--property", name, unit]);

@@ -14,6 +14,12 @@ mod harness;
 mod root;
 // The same, booted.
 mod booted;
+// trackport on it, as an operator has it.
+mod service;
+// The unit under a real systemd.
+mod unit;
+// Processes follow each other, and nobody is refused.
+mod sockets;
 // The container image, run in a network of its own.
 mod container;
 // What the image promises.

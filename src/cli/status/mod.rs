@@ -190,7 +190,9 @@ fn ask_each(conf: &Conf, requests: impl Iterator<Item = Request>) -> anyhow::Res
                 eprintln!("trackport: {text}");
                 failed = true;
             }
-            Response::Status(_) | Response::Sessions { .. } => return other_words(),
+            Response::Status(_) | Response::Sessions { .. } | Response::Device { .. } => {
+                return other_words();
+            }
         }
     }
     if failed { Err(Failed.into()) } else { Ok(()) }

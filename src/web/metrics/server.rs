@@ -7,12 +7,13 @@ use std::fmt;
 
 use super::families::{Families, Labels, Steps, label};
 use crate::acks::{BOUNDS_MS, Counted};
+use crate::clock;
 use crate::control::messages::{self, Status};
 use crate::control::server;
 use crate::facts::{self, Fact};
 use crate::hub::Hub;
 use crate::mailbox::Store;
-use crate::trouble::{self, Effect, Trouble};
+use crate::trouble::{self, Readiness, Trouble};
 
 const STORES: [(Store, &str); 2] = [(Store::Database, "database"), (Store::Spool, "spool")];
 
@@ -45,16 +46,16 @@ fn about(to: &mut Families<'_>, hub: &Hub, status: &Status) -> fmt::Result {
         &label("version", &status.version),
     )?;
     let troubles = trouble::troubles(hub);
-    let gravest = trouble::gravest(&troubles);
+    let readiness = trouble::readiness(&troubles);
     to.gauge(
         "trackport_ready",
         "1 while packets can be acknowledged, as /readyz says.",
-        u64::from(gravest != Some(Effect::NotReady)),
+        u64::from(readiness != Readiness::NotReady),
     )?;
     to.gauge(
         "trackport_degraded",
         "1 while packets are acknowledged and something that they rest on is missing, or they are not.",
-        u64::from(gravest >= Some(Effect::Degraded)),
+        u64::from(readiness != Readiness::Ready),
     )?;
     let kinds = Trouble::KINDS.iter().map(|&kind| {
         let n = troubles.iter().filter(|one| one.kind() == kind).count();
