@@ -140,3 +140,15 @@ need_prometheus() {
     if have systemctl; then as_root systemctl disable prometheus >/dev/null 2>&1 </dev/null || true; fi
     return "$result"
 }
+
+# Makes sure that packages can be made and looked at: rpm and deb on one machine, their checkers, firewalld's own parser.
+need_package_tools() {
+    local program missing=''
+    for program in rpmbuild dnf createrepo_c rpmlint dpkg-deb lintian mandoc objcopy; do
+        have "$program" || missing+=" $program"
+    done
+    /usr/bin/python3 -c 'import firewall.core.io.service' 2>/dev/null || missing+=" firewalld's parser"
+    [[ -z $missing ]] || have apt-get || die "the tests of the packages run on a Debian; here is no$missing"
+    [[ -z $missing ]] ||
+        install_packages "what makes and checks packages:$missing" "rpm dnf createrepo-c rpmlint lintian mandoc binutils python3-firewall" ""
+}

@@ -128,7 +128,6 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
 pub fn status(hub: &Hub) -> Status {
     let now = clock::now();
     let quarantine = hub.quarantine();
-    let troubles = trouble::troubles(hub);
     let threads = hub.threads();
     let ports = hub.ports();
     let state_of = |label: &str| {

@@ -63,7 +63,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> (StatusCode, Json<Rea
         text: trouble.to_string(),
     });
     let ready = Ready {
-        status: readiness.name(),
+        status,
         reasons: reasons.collect(),
     };
     (code, Json(ready))

@@ -150,7 +150,8 @@ fn the_image_holds_what_the_program_needs_and_says_how_it_is_run() {
             "/etc/passwd",
             "/etc/trackport/trackport.toml",
             "/usr/bin/trackport",
-            "/usr/share/licenses/trackport/LICENSE"
+            "/usr/share/licenses/trackport/LICENSE",
+            "/usr/share/licenses/trackport/crates.txt.gz"
         ]
     );
     let loaded = fs::metadata(&image.oci).unwrap().len();

@@ -24,3 +24,13 @@ mod sockets;
 mod container;
 // What the image promises.
 mod image;
+// The packages that scripts/package makes.
+mod packages;
+// What is in them.
+mod package;
+// An rpm's life: rpm and dnf install, upgrade and remove it.
+mod package_rpm;
+// A deb's life, and both under a load.
+mod package_deb;
+// Somebody who has only the README.
+mod newcomer;

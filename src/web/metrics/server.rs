@@ -7,7 +7,6 @@ use std::fmt;
 
 use super::families::{Families, Labels, Steps, label};
 use crate::acks::{BOUNDS_MS, Counted};
-use crate::clock;
 use crate::control::messages::{self, Status};
 use crate::control::server;
 use crate::facts::{self, Fact};
