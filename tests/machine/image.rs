@@ -55,7 +55,7 @@ fn the_image_is_the_same_bytes_each_time() {
     let mut again = script("image");
     again
         .arg("--binary")
-        .arg(project().join("target/release/trackport"))
+        .arg(project().join("target/package/build/release/trackport"))
         .arg("--into")
         .arg(folder.file(""))
         .current_dir("/")
