@@ -496,7 +496,7 @@ mod tests {
         }
         assert_eq!(lines, [0; LINES_MAX as usize]);
         say_at(Fact::CommandFrame, begun + WINDOW_MS, |folded| {
-            lines.push(folded.n)
+            lines.push(folded.n);
         });
         assert_eq!(lines.last(), Some(&980));
         assert_eq!(total(Fact::CommandFrame), 1001);
