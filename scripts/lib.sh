@@ -116,16 +116,14 @@ need_strace() {
 
 # Makes sure that a small Debian can be made in a folder and booted there: what the tests of a whole machine need.
 need_machine() {
-    if have systemd-nspawn && { have mmdebstrap || have debootstrap; }; then
-        return
-    fi
+    if have systemd-nspawn && { have mmdebstrap || have debootstrap; }; then return; fi
     install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
 }
 
 # Makes sure that a container image can be looked at and run without an engine. To build one takes none of these.
 need_image_tools() {
-    have umoci && have skopeo && have runc && have ip ||
-        install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
+    if have umoci && have skopeo && have runc && have ip; then return; fi
+    install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
 }
 
 # Makes sure that Prometheus and promtool are there: by them the tests show that metrics, alerts and dashboard are understood.

@@ -5,6 +5,7 @@
 #
 # Every process that is started here is ended by the trap that `prepare` sets, whatever ends the script.
 
+# shellcheck disable=SC2154
 trackport=$root/target/release/trackport
 daemon=''
 fleet=''

@@ -55,7 +55,7 @@ fn the_image_is_the_same_bytes_each_time() {
     let mut again = script("image");
     again
         .arg("--binary")
-        .arg(project().join("target/release/trackport"))
+        .arg(project().join("target/package/build/release/trackport"))
         .arg("--into")
         .arg(folder.file(""))
         .current_dir("/")
@@ -149,7 +149,9 @@ fn the_image_holds_what_the_program_needs_and_says_how_it_is_run() {
             "/etc/nsswitch.conf",
             "/etc/passwd",
             "/etc/trackport/trackport.toml",
-            "/usr/bin/trackport"
+            "/usr/bin/trackport",
+            "/usr/share/licenses/trackport/LICENSE",
+            "/usr/share/licenses/trackport/crates.txt.gz"
         ]
     );
     let loaded = fs::metadata(&image.oci).unwrap().len();
