@@ -12,8 +12,6 @@ use crate::control::messages::Status;
 use crate::store::health::{self, Devices, Health, Patience, Tables};
 use crate::store::{self, StoreError};
 
-/// A transaction that is open for longer holds dead rows for all tables.
-pub(super) const OLD: Duration = Duration::from_secs(3600);
 /// Clocks of two machines that are apart by more are not both right.
 const CLOCKS_APART: Duration = Duration::from_secs(10);
 
@@ -45,7 +43,7 @@ pub(super) fn look(conf: &Conf) -> Result<Facts, Unasked> {
         health::hurry(client)?;
         let mut checked = check_database::look(client)?;
         let before = SystemTime::now();
-        let health = health::health(client, OLD)?;
+        let health = health::health(client, illness::OLD)?;
         let took = before.elapsed().unwrap_or_default();
         let fits = store::check_schema(client).is_ok();
         let (mut tables, mut devices) = (None, None);

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use super::super::finding::{Finding, Grade};
 use super::super::text::{amount, bytes, count, span, time};
-use super::database::OLD;
 use crate::store::health::{Health, ROWS_COUNTED_MAX, Tables};
 
+/// A transaction that is open for longer holds dead rows for all tables.
+pub(super) const OLD: Duration = Duration::from_secs(3600);
 /// So much WAL may a slot hold before somebody should know.
 const SLOT_ODD: i64 = 1 << 30;
 /// From here on the disk is in danger.
