@@ -5,8 +5,8 @@
 
 use std::ffi::OsString;
 
-use super::load::connection_url;
 use super::report::Complaint;
+use super::section::connection_url;
 use super::{Conf, Database};
 
 /// Takes the place of `[database] url`.

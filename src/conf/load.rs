@@ -43,8 +43,6 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// The stop that `TimeoutStopSec=30` of the unit file leaves room for.
 const STOP_UNDER_SYSTEMD: Duration = Duration::from_secs(25);
 
-const URL_EXAMPLE: &str = "write for example \"postgresql:///trackport?host=/run/postgresql\"";
-
 const MS: u64 = 1;
 const S: u64 = 1000 * MS;
 const MIN: u64 = 60 * S;
@@ -150,7 +148,7 @@ fn database(root: &DeTable<'_>, report: &mut Report<'_>) -> Database {
     let table = Section::of(root, "database", &keys, report);
     let default = Database::default();
     Database {
-        url: table.read(report, "url", default.url, url).value,
+        url: table.read(report, "url", default.url, section::url).value,
         writers: count(&table, report, "writers", default.writers, 1, 16),
         batch_records: count(
             &table,
@@ -161,30 +159,6 @@ fn database(root: &DeTable<'_>, report: &mut Report<'_>) -> Database {
             100_000,
         ),
     }
-}
-
-/// The text is not repeated in the complaint: it may hold a password, and complaints go to the log.
-fn url(value: &DeValue<'_>) -> Result<String, String> {
-    let DeValue::String(text) = value else {
-        return Err(format!(
-            "{} is no connection URL; {URL_EXAMPLE}",
-            shown(value)
-        ));
-    };
-    connection_url(text)?;
-    Ok(text.to_string())
-}
-
-/// Whether the client library understands `text`; the complaint does not repeat it.
-pub(super) fn connection_url(text: &str) -> Result<(), String> {
-    let Err(error) = text.parse::<postgres::Config>() else {
-        return Ok(());
-    };
-    let cause =
-        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    Err(format!(
-        "this is no connection URL ({cause}); {URL_EXAMPLE}"
-    ))
 }
 
 fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {

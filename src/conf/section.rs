@@ -13,6 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::report::Report;
 use super::units::{parse_duration, parse_size, show_duration, show_size};
 
+const URL_EXAMPLE: &str = "write for example \"postgresql:///trackport?host=/run/postgresql\"";
+
 /// A value of the conf and where it came from.
 pub(super) struct Setting<T> {
     pub(super) value: T,
@@ -266,6 +268,30 @@ pub(super) fn path(value: &DeValue<'_>, example: &str) -> Result<PathBuf, String
             shown(value)
         )),
     }
+}
+
+/// A connection URL. The text is not repeated in the complaint: it may hold a password, and complaints go to the log.
+pub(super) fn url(value: &DeValue<'_>) -> Result<String, String> {
+    let DeValue::String(text) = value else {
+        return Err(format!(
+            "{} is no connection URL; {URL_EXAMPLE}",
+            shown(value)
+        ));
+    };
+    connection_url(text)?;
+    Ok(text.to_string())
+}
+
+/// Whether the client library understands `text`; the complaint does not repeat it.
+pub(super) fn connection_url(text: &str) -> Result<(), String> {
+    let Err(error) = text.parse::<postgres::Config>() else {
+        return Ok(());
+    };
+    let cause =
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    Err(format!(
+        "this is no connection URL ({cause}); {URL_EXAMPLE}"
+    ))
 }
 
 #[cfg(test)]
