@@ -198,7 +198,7 @@ fn bind_one(
 ) -> Result<Bound, BindError> {
     let every_address = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let find = |address| match passed.take(address) {
-        Some(taken) => (taken, true),
+        Some(taken) => (prepare(&SockRef::from(&taken)).map(|()| taken), true),
         None => (open(address), false),
     };
     let (found, is_passed) = find(address);
@@ -250,7 +250,7 @@ fn open(address: Address) -> io::Result<TcpListener> {
 }
 
 /// Makes a bound socket listen as all do here, whether it listened before or not.
-pub(super) fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
+fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     // What is accepted here inherits it.
     socket.set_send_buffer_size(SEND_BYTES)?;
@@ -318,6 +318,16 @@ mod tests {
         assert_eq!(nothing_yet.kind(), ErrorKind::WouldBlock);
         TcpStream::connect(bound.address).unwrap();
         assert!(label(&bound.address).starts_with("127.0.0.1:"));
+    }
+
+    #[test]
+    fn a_passed_socket_is_as_one_that_is_bound_here() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let bound = bind_address(address, &Passed::of(listener)).unwrap();
+        assert!(bound.passed && bound.address == address);
+        let nothing_yet = bound.listener.accept().unwrap_err();
+        assert_eq!(nothing_yet.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]
