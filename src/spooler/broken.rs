@@ -61,4 +61,17 @@ mod tests {
         let mut sightings = Sightings::default();
         assert!((0..5).all(|_| !sightings.is_for_good(&delivery.packet, None)));
     }
+
+    #[test]
+    fn ever_new_broken_packets_are_remembered_up_to_a_bound() {
+        let (delivery, _poll, _receiver) = delivery(0);
+        let mut sightings = Sightings::default();
+        let mut packet = (*delivery.packet).clone();
+        for n in 0..=u32::try_from(REMEMBERED_MAX).unwrap() {
+            packet.frame = n.to_be_bytes().into();
+            assert!(!sightings.is_for_good(&packet, Some(3)));
+            assert!(sightings.seen.len() <= REMEMBERED_MAX);
+        }
+        assert_eq!(sightings.seen.len(), 1, "all others are forgotten");
+    }
 }
