@@ -154,8 +154,10 @@ Examples:
 Examples:
   trackport trace 356307042441013
   trackport trace 356307042441013 --for '10 min' > trace.txt
-  trackport trace 356307042441013 --to-log on       # for an hour; then: journalctl -u trackport TRACKPORT_IMEI=356307042441013
-  trackport trace 356307042441013 --to-log off")]
+  trackport trace 356307042441013 --to-log on
+  trackport trace 356307042441013 --to-log off
+
+What goes to the log: journalctl -u trackport TRACKPORT_IMEI=356307042441013")]
     Trace(trace::Args),
     /// Say in one line whether the running server is alive, for health checks of containers
     ///

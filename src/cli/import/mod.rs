@@ -31,7 +31,7 @@ Examples:
 
 Where Traccar's database is no PostgreSQL, export the tables:
   MySQL    mysql --batch --quick traccar -e 'SELECT * FROM tc_positions' > tc_positions.tsv
-  H2       CALL CSVWRITE('tc_positions.csv', 'SELECT * FROM tc_positions')    in its console or shell
+  H2       CALL CSVWRITE('tc_positions.csv', 'SELECT * FROM tc_positions')    in its console
   others   as CSV, with the names of the columns in the first line
 and tc_devices likewise; tc_groups is not needed.")]
     Traccar(traccar::Args),
