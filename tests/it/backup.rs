@@ -1,5 +1,5 @@
 //! Backups and moves while devices send: a dump is whole, a new database server or a new machine takes over, and what was
-//! acknowledged is there once. The steps are those of the README's "Backup, growth and moving".
+//! acknowledged is there once. The steps are those of the README's "Growth, backup and moving".
 
 use std::fs;
 use std::path::PathBuf;
