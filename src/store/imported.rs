@@ -10,6 +10,7 @@ use postgres::Client;
 use serde_json::Value;
 
 use super::error::StoreError;
+use super::typed::Typed;
 
 /// What is kept of one position.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,24 +41,8 @@ pub struct ImportedPosition {
     pub priority: Option<i16>,
     /// AVL id that caused the record.
     pub event_id: Option<i32>,
-    /// The ignition is on.
-    pub ignition: Option<bool>,
-    /// The device moves.
-    pub movement: Option<bool>,
-    /// Metres.
-    pub odometer_m: Option<i64>,
-    /// Supply, millivolts.
-    pub external_voltage_mv: Option<i32>,
-    /// Internal battery, millivolts.
-    pub battery_voltage_mv: Option<i32>,
-    /// Charge of the internal battery, percent.
-    pub battery_level: Option<i16>,
-    /// Bars of mobile signal, 0 to 5.
-    pub signal: Option<i16>,
-    /// Degrees Celsius.
-    pub temperature: [Option<f32>; 4],
-    /// Percent relative humidity.
-    pub humidity: [Option<f32>; 4],
+    /// What has a column of its own in `trackport.record`, too.
+    pub typed: Typed,
     /// What the device spoke.
     pub protocol: Option<String>,
     /// The street, where somebody had looked it up.
@@ -118,14 +103,14 @@ impl Positions {
         next(to, row.speed_kmh.as_ref());
         next(to, row.priority.as_ref());
         next(to, row.event_id.as_ref());
-        next(to, row.ignition.as_ref());
-        next(to, row.movement.as_ref());
-        next(to, row.odometer_m.as_ref());
-        next(to, row.external_voltage_mv.as_ref());
-        next(to, row.battery_voltage_mv.as_ref());
-        next(to, row.battery_level.as_ref());
-        next(to, row.signal.as_ref());
-        for value in row.temperature.iter().chain(&row.humidity) {
+        next(to, row.typed.ignition.as_ref());
+        next(to, row.typed.movement.as_ref());
+        next(to, row.typed.odometer_m.as_ref());
+        next(to, row.typed.external_voltage_mv.as_ref());
+        next(to, row.typed.battery_voltage_mv.as_ref());
+        next(to, row.typed.battery_level.as_ref());
+        next(to, row.typed.signal.as_ref());
+        for value in row.typed.temperature.iter().chain(&row.typed.humidity) {
             next(to, value.as_ref());
         }
         for text in [&row.protocol, &row.address] {

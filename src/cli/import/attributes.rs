@@ -56,10 +56,11 @@ pub(super) fn take(position: &mut ImportedPosition, attributes: Value) {
     position.satellites = number(&mut map, "sat", 0.0..=1_000.0).map(small);
     position.priority = number(&mut map, "priority", 0.0..=100.0).map(small);
     position.event_id = number(&mut map, "event", 0.0..=65_535.0).map(whole);
-    position.ignition = truth(&mut map, "ignition").or_else(|| truth(&mut map, "io239"));
-    position.movement = truth(&mut map, "motion").or_else(|| truth(&mut map, "io240"));
+    let typed = &mut position.typed;
+    typed.ignition = truth(&mut map, "ignition").or_else(|| truth(&mut map, "io239"));
+    typed.movement = truth(&mut map, "motion").or_else(|| truth(&mut map, "io240"));
     let metres = 0.0..=1e12;
-    position.odometer_m = number(&mut map, "odometer", metres.clone())
+    typed.odometer_m = number(&mut map, "odometer", metres.clone())
         .or_else(|| number(&mut map, "io16", metres))
         .map(long);
     let volts = |map: &mut Map<String, Value>, key, raw_key| {
@@ -68,25 +69,25 @@ pub(super) fn take(position: &mut ImportedPosition, attributes: Value) {
             .or_else(|| number(map, raw_key, 0.0..=1e6))
             .map(whole)
     };
-    position.external_voltage_mv = volts(&mut map, "power", "io66");
-    position.battery_voltage_mv = volts(&mut map, "battery", "io67");
-    position.battery_level = number(&mut map, "batteryLevel", 0.0..=100.0)
+    typed.external_voltage_mv = volts(&mut map, "power", "io66");
+    typed.battery_voltage_mv = volts(&mut map, "battery", "io67");
+    typed.battery_level = number(&mut map, "batteryLevel", 0.0..=100.0)
         .or_else(|| number(&mut map, "io113", 0.0..=100.0))
         .map(small);
     // Bars; other protocols have decibels under the same key.
-    position.signal = number(&mut map, "rssi", 0.0..=5.0)
+    typed.signal = number(&mut map, "rssi", 0.0..=5.0)
         .or_else(|| number(&mut map, "io21", 0.0..=5.0))
         .map(small);
     for (place, number_) in (0..4).zip(1..) {
-        position.temperature[place] = number(&mut map, &format!("temp{number_}"), CELSIUS)
+        typed.temperature[place] = number(&mut map, &format!("temp{number_}"), CELSIUS)
             .or_else(|| number(&mut map, &format!("bleTemp{number_}"), CELSIUS))
             .map(real);
-        position.humidity[place] = number(&mut map, &format!("humidity{number_}"), 0.0..=100.0)
+        typed.humidity[place] = number(&mut map, &format!("humidity{number_}"), 0.0..=100.0)
             .or_else(|| number(&mut map, &format!("bleHumidity{number_}"), 0.0..=100.0))
             .map(real);
     }
-    if position.humidity[0].is_none() {
-        position.humidity[0] = number(&mut map, "humidity", 0.0..=100.0).map(real);
+    if typed.humidity[0].is_none() {
+        typed.humidity[0] = number(&mut map, "humidity", 0.0..=100.0).map(real);
     }
     position.attributes = Value::Object(map);
 }
@@ -156,23 +157,35 @@ mod tests {
         );
         assert_eq!((taken.satellites, taken.priority), (Some(9), Some(1)));
         assert_eq!(taken.event_id, Some(239));
-        assert_eq!((taken.ignition, taken.movement), (Some(true), Some(false)));
-        assert_eq!(taken.external_voltage_mv, Some(12_620));
-        assert_eq!(taken.battery_voltage_mv, Some(4_100));
-        assert_eq!((taken.battery_level, taken.signal), (Some(87), Some(4)));
-        assert_eq!(taken.odometer_m, Some(123_456));
-        assert_eq!(taken.temperature, [Some(21.5), Some(-3.25), None, None]);
-        assert_eq!(taken.humidity[0], Some(45.0));
+        assert_eq!(
+            (taken.typed.ignition, taken.typed.movement),
+            (Some(true), Some(false))
+        );
+        assert_eq!(taken.typed.external_voltage_mv, Some(12_620));
+        assert_eq!(taken.typed.battery_voltage_mv, Some(4_100));
+        assert_eq!(
+            (taken.typed.battery_level, taken.typed.signal),
+            (Some(87), Some(4))
+        );
+        assert_eq!(taken.typed.odometer_m, Some(123_456));
+        assert_eq!(
+            taken.typed.temperature,
+            [Some(21.5), Some(-3.25), None, None]
+        );
+        assert_eq!(taken.typed.humidity[0], Some(45.0));
         assert_eq!(taken.attributes, json!({"io66": 7, "totalDistance": 1.5}));
     }
 
     #[test]
     fn raw_ids_stand_in_for_names_that_are_not_there() {
         let taken = taken(r#"{"io66":12600,"io67":4000,"io239":1,"io240":0,"io113":50}"#);
-        assert_eq!(taken.external_voltage_mv, Some(12_600));
-        assert_eq!(taken.battery_voltage_mv, Some(4_000));
-        assert_eq!((taken.ignition, taken.movement), (Some(true), Some(false)));
-        assert_eq!(taken.battery_level, Some(50));
+        assert_eq!(taken.typed.external_voltage_mv, Some(12_600));
+        assert_eq!(taken.typed.battery_voltage_mv, Some(4_000));
+        assert_eq!(
+            (taken.typed.ignition, taken.typed.movement),
+            (Some(true), Some(false))
+        );
+        assert_eq!(taken.typed.battery_level, Some(50));
         assert_eq!(taken.attributes, json!({}));
     }
 
@@ -184,7 +197,10 @@ mod tests {
             taken.attributes,
             serde_json::from_str::<Value>(text).unwrap()
         );
-        assert_eq!((taken.temperature[0], taken.signal), (None, None));
+        assert_eq!(
+            (taken.typed.temperature[0], taken.typed.signal),
+            (None, None)
+        );
     }
 
     #[test]
