@@ -114,6 +114,18 @@ need_strace() {
     have strace || install_packages "strace" "strace" "strace"
 }
 
+# Makes sure that a small Debian can be made in a folder and booted there: what the tests of a whole machine need.
+need_machine() {
+    if have systemd-nspawn && { have mmdebstrap || have debootstrap; }; then return; fi
+    install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
+}
+
+# Makes sure that a container image can be looked at and run without an engine. To build one takes none of these.
+need_image_tools() {
+    if have umoci && have skopeo && have runc && have ip; then return; fi
+    install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
+}
+
 # Makes sure that Prometheus and promtool are there: by them the tests show that metrics, alerts and dashboard are understood.
 need_prometheus() {
     have prometheus && have promtool && return
@@ -129,8 +141,14 @@ need_prometheus() {
     return "$result"
 }
 
-# Makes sure that a small Debian can be made in a folder and booted there: what the tests of a whole machine need.
-need_machine() {
-    have systemd-nspawn && { have mmdebstrap || have debootstrap; } ||
-        install_packages "what makes and boots a machine in a folder" "mmdebstrap systemd-container" "debootstrap systemd-container"
+# Makes sure that packages can be made and looked at: rpm and deb on one machine, their checkers, firewalld's own parser.
+need_package_tools() {
+    local program missing=''
+    for program in rpmbuild dnf createrepo_c rpmlint dpkg-deb lintian mandoc objcopy; do
+        have "$program" || missing+=" $program"
+    done
+    /usr/bin/python3 -c 'import firewall.core.io.service' 2>/dev/null || missing+=" firewalld's parser"
+    [[ -z $missing ]] || have apt-get || die "the tests of the packages run on a Debian; here is no$missing"
+    [[ -z $missing ]] ||
+        install_packages "what makes and checks packages:$missing" "rpm dnf createrepo-c rpmlint lintian mandoc binutils python3-firewall" ""
 }

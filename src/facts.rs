@@ -5,11 +5,15 @@
 //! nothing lost; info = lifecycle; debug = per connection. No fact carries an IMEI in its name, so counters stay few.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use log::Level;
+use log::kv::Value;
+use log::{Level, Record};
 
 use crate::clock::{self, Millis};
+use crate::logging;
 
 /// Lines of one fact in one window.
 pub const LINES_MAX: u32 = 20;
@@ -99,6 +103,8 @@ facts! {
     IdleTimeout "idle time-out" Debug;
     /// A packet was begun and not ended in time.
     PacketTimeout "packet time-out" Warn;
+    /// A connection ended in the middle of a packet.
+    PacketStopped "packet stopped half way" Debug;
     /// The bytes are not the port's protocol.
     NotTheProtocol "not the protocol" Warn;
     /// A packet came before any login.
@@ -211,10 +217,14 @@ facts! {
     DeviceLetIn "device let in, registered later" Info;
     /// A device was registered by `accept = "any"`.
     DeviceRegistered "device registered" Info;
+    /// A device was erased; no word of which.
+    DeviceForgotten "device forgotten" Info;
     /// `max_new_devices` is used up.
     RegistrationLimit "registration limit" Warn;
     /// A request over the control socket was not understood or failed.
     ControlFailed "control request failed" Warn;
+    /// A device is looked at by `trackport trace`.
+    Traced "trace" Info;
     /// systemd could not be told.
     NotifyFailed "systemd not told" Warn;
     /// The watchdog is not fed.
@@ -268,12 +278,117 @@ static TALLIES: [Tally; Fact::ALL.len()] = [const {
     }
 }; Fact::ALL.len()];
 
-/// Counts `fact` and writes its line, `details` being `key=value` pairs.
+/// The last line of a fact that was odd or worse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Which.
+    pub fact: Fact,
+    /// Its details.
+    pub text: String,
+    /// Microseconds since 1970 UTC.
+    pub at_us: i64,
+}
+
+/// Of each fact its last line, one at most; touched only where a line is written.
+static REMARKS: Mutex<Vec<Remark>> = Mutex::new(Vec::new());
+
+fn remember(fact: Fact, details: &fmt::Arguments<'_>) {
+    if fact.level() > Level::Warn {
+        return;
+    }
+    let remark = Remark {
+        fact,
+        text: details.to_string(),
+        at_us: clock::wall_us(),
+    };
+    let mut remarks = REMARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    remarks.retain(|one| one.fact != fact);
+    remarks.push(remark);
+}
+
+/// Of each fact that was odd or worse its last line, the last first.
+pub fn remarks() -> Vec<Remark> {
+    let remarks = REMARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    remarks.iter().rev().cloned().collect()
+}
+
+/// Counts `fact` and writes its line: `details` are words, then `key=value` pairs, then what helps, as `logging::fields` has it.
+#[track_caller]
 pub fn say(fact: Fact, details: fmt::Arguments<'_>) {
+    let from = Location::caller();
     say_at(fact, clock::now(), |folded| {
-        let line = format!("{}{folded} {details}", fact.name());
-        log::log!(target: "trackport", fact.level(), "{}", line.trim_end());
+        remember(fact, &details);
+        write(
+            fact,
+            folded,
+            details,
+            &logging::target(from.file()),
+            Some(from),
+        );
     });
+}
+
+/// Writes one more line of a fact that was said, not counted and never folded: for lists that somebody asked for.
+#[track_caller]
+pub fn tell(fact: Fact, details: fmt::Arguments<'_>) {
+    let from = Location::caller();
+    write(
+        fact,
+        Folded::NONE,
+        details,
+        &logging::target(from.file()),
+        Some(from),
+    );
+}
+
+/// Lines of a fact that were only counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Folded {
+    n: u64,
+    /// Since the window in which they were began.
+    seconds: u64,
+}
+
+impl Folded {
+    const NONE: Folded = Folded { n: 0, seconds: 0 };
+}
+
+impl fmt::Display for Folded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "and {} more in {} s", self.n, self.seconds)
+    }
+}
+
+fn write(
+    fact: Fact,
+    folded: Folded,
+    details: fmt::Arguments<'_>,
+    target: &str,
+    from: Option<&Location<'_>>,
+) {
+    // The text is made only where somebody hears it.
+    if !log::log_enabled!(target: target, fact.level()) {
+        return;
+    }
+    let name = fact.name();
+    let line = match folded.n {
+        0 => format!("{name} {details}"),
+        _ => format!("{name} ({folded}) {details}"),
+    };
+    let pairs = [
+        (logging::FACT, Value::from(name)),
+        (logging::FOLDED, Value::from(folded.n)),
+    ];
+    log::logger().log(
+        &Record::builder()
+            .level(fact.level())
+            .target(target)
+            .file(from.map(Location::file))
+            .line(from.map(Location::line))
+            .key_values(&pairs)
+            .args(format_args!("{}", line.trim_end()))
+            .build(),
+    );
 }
 
 /// Counts `fact` without a line.
@@ -285,11 +400,10 @@ pub fn count(fact: Fact) {
 pub fn flush(now: Millis) {
     for &fact in Fact::ALL {
         let tally = &TALLIES[fact as usize];
-        if tally.folded.load(Ordering::Relaxed) > 0
-            && now.saturating_sub(tally.window.load(Ordering::Relaxed)) >= WINDOW_MS
-        {
-            let folded = tally.folded.swap(0, Ordering::Relaxed);
-            log::log!(target: "trackport", fact.level(), "{} and {folded} more", fact.name());
+        let since = tally.window.load(Ordering::Relaxed);
+        if tally.folded.load(Ordering::Relaxed) > 0 && now.saturating_sub(since) >= WINDOW_MS {
+            let folded = tally.folded(now, since);
+            write(fact, folded, format_args!(""), "trackport", None);
         }
     }
 }
@@ -313,7 +427,20 @@ pub fn total(fact: Fact) -> u64 {
     TALLIES[fact as usize].total.load(Ordering::Relaxed)
 }
 
-fn say_at(fact: Fact, now: Millis, write: impl FnOnce(&str)) {
+impl Tally {
+    /// What was folded, taken out.
+    fn folded(&self, now: Millis, since: Millis) -> Folded {
+        // The process may end in the middle of a window.
+        let seconds = now
+            .min(clock::now().max(since))
+            .saturating_sub(since)
+            .div_ceil(1000);
+        let n = self.folded.swap(0, Ordering::Relaxed);
+        Folded { n, seconds }
+    }
+}
+
+fn say_at(fact: Fact, now: Millis, write: impl FnOnce(Folded)) {
     let tally = &TALLIES[fact as usize];
     tally.total.fetch_add(1, Ordering::Relaxed);
     let window = tally.window.load(Ordering::Relaxed);
@@ -324,12 +451,9 @@ fn say_at(fact: Fact, now: Millis, write: impl FnOnce(&str)) {
             .is_ok()
     {
         tally.lines.store(1, Ordering::Relaxed);
-        match tally.folded.swap(0, Ordering::Relaxed) {
-            0 => write(""),
-            folded => write(&format!(" (and {folded} more)")),
-        }
+        write(tally.folded(now, window));
     } else if tally.lines.fetch_add(1, Ordering::Relaxed) < LINES_MAX {
-        write("");
+        write(Folded::NONE);
     } else {
         tally.folded.fetch_add(1, Ordering::Relaxed);
     }
@@ -352,18 +476,31 @@ mod tests {
     }
 
     #[test]
+    fn the_last_line_of_what_is_odd_is_kept_and_of_what_is_usual_is_not() {
+        say(Fact::RegistrationLimit, format_args!("n=1"));
+        say(Fact::Connected, format_args!("peer=x"));
+        say(Fact::RegistrationLimit, format_args!("n=2"));
+        let remarks = remarks();
+        let of = |fact| remarks.iter().filter(move |one| one.fact == fact);
+        let texts: Vec<&str> = of(Fact::RegistrationLimit)
+            .map(|one| one.text.as_str())
+            .collect();
+        assert_eq!(texts, ["n=2"]);
+        assert_eq!(of(Fact::Connected).count(), 0);
+    }
+
+    #[test]
     fn a_storm_of_one_fact_is_folded_and_counted() {
         let mut lines = Vec::new();
+        let begun = clock::now() + WINDOW_MS;
         for i in 0..1000 {
-            say_at(Fact::CommandFrame, WINDOW_MS * 10 + i, |line| {
-                lines.push(line.to_owned());
-            });
+            say_at(Fact::CommandFrame, begun + i, |folded| lines.push(folded.n));
         }
-        assert_eq!(lines.len(), LINES_MAX as usize);
-        say_at(Fact::CommandFrame, WINDOW_MS * 12, |line| {
-            lines.push(line.to_owned());
+        assert_eq!(lines, [0; LINES_MAX as usize]);
+        say_at(Fact::CommandFrame, begun + WINDOW_MS, |folded| {
+            lines.push(folded.n);
         });
-        assert_eq!(lines.last().map(String::as_str), Some(" (and 980 more)"));
+        assert_eq!(lines.last(), Some(&980));
         assert_eq!(total(Fact::CommandFrame), 1001);
     }
 }

@@ -109,6 +109,12 @@ impl Device {
         Arc::clone(&self.typed.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many hold this entry beside the map and the caller: sessions, packets on their way, rows that are being stored. 0 in an entry
+    /// that may not log in: nothing more of it can come from this process.
+    pub fn n_holders(self: &Arc<Device>) -> usize {
+        Arc::strong_count(self).saturating_sub(2)
+    }
+
     /// Remembers `digest` as that of the last packet and returns the one before; 0: none yet.
     pub fn swap_last_packet(&self, digest: u64) -> u64 {
         self.last_packet.swap(digest, Ordering::Relaxed)
@@ -328,6 +334,20 @@ impl Fleet {
         n_dropped + forgotten.len()
     }
 
+    /// Drops the device that the database does not have any more.
+    pub fn forget(&self, imei: Imei) {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(device) = self.take_out(imei, |device| device.id().is_some()) else {
+            return;
+        };
+        if let Some(id) = device.id()
+            && by_id.get(&id) == Some(&imei)
+        {
+            by_id.remove(&id);
+        }
+        device.set_state(DeviceState::Removed);
+    }
+
     /// Takes the device with this IMEI out of the map if `is_meant`; its session is still to be ended.
     fn take_out(&self, imei: Imei, is_meant: impl Fn(&Device) -> bool) -> Option<Arc<Device>> {
         let mut shard = self
@@ -545,5 +565,43 @@ mod tests {
         fleet.put(&known(ONE, DeviceState::Accepted));
         fleet.put(&known(ONE, DeviceState::Pending));
         assert!(is_closed(&receiver), "it was accepted and is not any more");
+    }
+
+    #[test]
+    fn whoever_holds_a_device_is_counted() {
+        let fleet = Fleet::default();
+        let device = fleet.put(&known(ONE, DeviceState::Accepted));
+        assert_eq!(device.n_holders(), 0);
+        let packet = Arc::clone(&device);
+        assert_eq!(device.n_holders(), 1);
+        drop(packet);
+        assert_eq!(fleet.get(device.imei).unwrap().n_holders(), 1, "`device`");
+    }
+
+    #[test]
+    fn a_forgotten_device_is_gone_and_its_session_closed() {
+        let (_poll, inbox, receiver) = inbox();
+        let fleet = Fleet::default();
+        let device = fleet.put(&known(ONE, DeviceState::Accepted));
+        let session = SessionRef {
+            inbox,
+            session: SessionId { slot: 1, serial: 1 },
+        };
+        device.take_over(&session, 0);
+        fleet.forget(device.imei);
+        assert!(fleet.get(device.imei).is_none() && fleet.is_empty());
+        assert!(matches!(receiver.try_recv(), Ok(PortMessage::Close { .. })));
+        // Its id and its IMEI may come again, each for another.
+        fleet.put(&known_as(7, TWO, DeviceState::Accepted));
+        fleet.put(&known_as(8, ONE, DeviceState::Accepted));
+        assert_eq!(fleet.len(), 2);
+        // One that waits for its id is none that the database could have erased.
+        let new = fleet.put_without_id(
+            "356307042441039".parse().unwrap(),
+            DeviceState::Accepted,
+            true,
+        );
+        fleet.forget(new.imei);
+        assert!(fleet.get(new.imei).is_some());
     }
 }

@@ -3,21 +3,25 @@
 //! The supervisor makes it and keeps its lists true; everybody else reads.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crossbeam_channel::Sender;
 
 use crate::acks::Acks;
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::fleet::Fleet;
 use crate::life::Life;
 use crate::mailbox::PortMessage;
-use crate::port::Port;
+use crate::port::{Port, Stalls};
 use crate::room::Room;
 use crate::spooler::SpoolState;
 use crate::store::held::Counts;
+use crate::trace::{Scribe, Traces};
 use crate::writer::Seat;
+
+/// The supervisor's loop turns every 50 ms; one that took this long stands still, and what it watches is watched no more.
+pub const SUPERVISOR_TURN_MAX_MS: Millis = 10_000;
 
 /// What one thread is doing.
 #[derive(Clone, Debug)]
@@ -71,6 +75,8 @@ pub struct UnboundReport {
 pub enum Ask {
     /// Restart the port with this label; the answer says whether there is one.
     RestartPort(String, Sender<bool>),
+    /// Run this in a thread of its own, for which nobody waits.
+    Trace(Scribe),
 }
 
 /// The shared parts.
@@ -95,6 +101,8 @@ pub struct Hub {
     pub sessions_max: Arc<AtomicUsize>,
     /// How long acks took.
     pub acks: Arc<Acks>,
+    /// Packets that stopped half way, by network.
+    pub stalls: Arc<Stalls>,
     /// Whether the schema is there and fits.
     pub schema_ready: Arc<AtomicBool>,
     /// Whether a person has to look at the clocks.
@@ -107,6 +115,8 @@ pub struct Hub {
     pub writers: Vec<Seat>,
     /// The spool.
     pub spool: Arc<SpoolState>,
+    /// Whoever looks at devices.
+    pub traces: Arc<Traces>,
     /// The way to the supervisor.
     pub asks: Sender<Ask>,
     quarantine: Mutex<Counts>,
@@ -138,12 +148,14 @@ impl Hub {
             sessions_open: Arc::default(),
             sessions_max: Arc::new(AtomicUsize::new(usize::MAX)),
             acks: Arc::default(),
+            stalls: Arc::default(),
             schema_ready,
             clock_doubted: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             turned_at: AtomicU64::new(clock::now()),
             writers,
             spool: Arc::default(),
+            traces: Arc::default(),
             asks,
             quarantine: Mutex::default(),
             database_away: Mutex::default(),
@@ -151,6 +163,11 @@ impl Hub {
             threads: RwLock::default(),
             unbound: RwLock::default(),
         }
+    }
+
+    /// For how long the supervisor's loop has not turned.
+    pub fn supervisor_age(&self) -> Millis {
+        clock::now().saturating_sub(self.turned_at.load(Ordering::Relaxed))
     }
 
     /// How much is in quarantine, as the keeper counted it last.

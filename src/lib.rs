@@ -22,11 +22,11 @@ pub mod protocol;
 /// The conf file: what it means, and every mistake in it at once.
 pub mod conf;
 
+/// Log lines: with their fields to the journal where systemd runs it, else on stderr.
+pub mod logging;
+
 /// Notable facts: one name, one level, one counter each.
 pub mod facts;
-
-/// Log lines on stderr, with the journal's priorities where systemd reads them.
-pub mod logging;
 
 /// What a supervised thread and its supervisor know of each other.
 pub mod life;
@@ -39,6 +39,9 @@ pub mod store;
 
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;
+
+/// What is read from one device and written to it, for whoever looks.
+pub mod trace;
 
 /// How long packets waited for their acks.
 pub mod acks;

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 use crate::batch::Link;
 use crate::hub::{Hub, Listener, ThreadReport};
 use crate::port::{self, Port};
@@ -306,6 +308,28 @@ fn quarantine(counts: &Counts) -> Vec<Trouble> {
     troubles
 }
 
+/// Whether what devices send now is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Readiness {
+    /// It is. What only a person can end may be there, and keeps no packet from its ack.
+    #[default]
+    Ready,
+    /// It is, although something that it rests on is missing.
+    Degraded,
+    /// It is not.
+    NotReady,
+}
+
+/// What these troubles mean together.
+pub fn readiness(troubles: &[Trouble]) -> Readiness {
+    match gravest(troubles) {
+        Some(Effect::NotReady) => Readiness::NotReady,
+        Some(Effect::Degraded) => Readiness::Degraded,
+        Some(Effect::Person) | None => Readiness::Ready,
+    }
+}
+
 /// The gravest effect of these troubles; `None` when there are none.
 pub fn gravest(troubles: &[Trouble]) -> Option<Effect> {
     troubles.iter().map(Trouble::effect).max()
@@ -342,6 +366,7 @@ mod tests {
     fn quarantine_never_makes_the_server_unready() {
         let troubles = [Trouble::Quarantined(3), Trouble::QuarantineFull(1)];
         assert_eq!(gravest(&troubles), Some(Effect::Person));
+        assert_eq!(readiness(&troubles), Readiness::Ready);
         assert_eq!(gravest(&[]), None);
     }
 
@@ -387,6 +412,7 @@ mod tests {
         let some = Trouble::DeviceList { n_known: 5 };
         assert_eq!(some.effect(), Effect::Degraded);
         let none = Trouble::DeviceList { n_known: 0 };
-        assert_eq!(gravest(&[some, none]), Some(Effect::NotReady));
+        assert_eq!(readiness(std::slice::from_ref(&some)), Readiness::Degraded);
+        assert_eq!(readiness(&[some, none]), Readiness::NotReady);
     }
 }

@@ -4,8 +4,10 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use crate::clock;
+use crate::fleet::Device;
 use crate::intake::Received;
 use crate::protocol::teltonika::{Packet, Record};
 use crate::store::latest::{AHEAD_MAX, LatestRow};
@@ -19,6 +21,9 @@ pub(super) struct Encoder {
     pub(super) staged: Rows,
     seen: HashSet<Key, BuildHasherDefault<DigestHasher>>,
     latest: Vec<LatestRow>,
+    /// Whose rows these are. Held as long as the rows are, so that whoever counts a device's holders (`Device::n_holders`) counts
+    /// also rows whose packets others have taken over.
+    devices: Vec<Arc<Device>>,
 }
 
 /// The unique key of a record.
@@ -59,6 +64,7 @@ impl Encoder {
         self.staged.clear();
         self.seen.clear();
         self.latest.clear();
+        self.devices.clear();
     }
 
     /// The newest record and the newest fix of each packet.
@@ -75,6 +81,7 @@ impl Encoder {
         else {
             return false;
         };
+        self.devices.push(Arc::clone(&received.device));
         let typed_columns = received.device.typed();
         let origin = Origin {
             device_id,
@@ -201,6 +208,17 @@ mod tests {
         ];
         let encoder = encoded(&packets, false);
         assert_eq!((encoder.direct.len(), encoder.staged.len()), (3, 0));
+    }
+
+    #[test]
+    fn rows_hold_their_device_until_they_are_forgotten() {
+        let packet = received(&[at(1, 0)], false);
+        let device = Arc::clone(&packet.device);
+        let before = Arc::strong_count(&device);
+        let mut encoder = encoded(&[packet], false);
+        assert_eq!(Arc::strong_count(&device), before, "instead of the packet");
+        encoder.clear();
+        assert_eq!(Arc::strong_count(&device), before - 1);
     }
 
     #[test]

@@ -89,6 +89,13 @@ impl<'a> Storer<'a> {
     /// # Errors
     /// When the thread has to end; the packets that are left are the caller's.
     pub fn store(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
+        let stored = self.store_all(lot);
+        // The rows hold their devices, and nobody tries them again.
+        self.encoder.clear();
+        stored
+    }
+
+    fn store_all(&mut self, lot: &mut dyn Lot) -> Result<(), GivenUp> {
         while !lot.is_empty() {
             match packets_in_front(lot) {
                 0 => self.store_broken(lot)?,

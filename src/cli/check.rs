@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::finding::{Finding, Grade};
-use super::{Failed, check_database, check_spool};
+use super::{Failed, check_addresses, check_database, check_spool};
 use crate::conf::{self, Conf};
 use crate::port::bind::{self, Address, BindError, label};
 use crate::port::passed::Passed;
@@ -36,25 +36,21 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
         wrong |= tell(&mut out, &web_findings(&conf, is_running(&conf)))?;
         wrong |= tell(&mut out, &[check_spool::finding(&conf.spool)])?;
         wrong |= tell(&mut out, &check_database::findings(&conf))?;
+        wrong |= tell(&mut out, &check_addresses::findings(&conf))?;
     }
     if wrong { Err(Failed.into()) } else { Ok(()) }
 }
 
 /// Prints the findings and says whether one of them is wrong.
 fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<bool> {
-    for Finding { grade, text } in findings {
-        let word = match grade {
-            Grade::Ok => "ok",
-            Grade::Warning => "warning",
-            Grade::Wrong => "WRONG",
-        };
-        writeln!(out, "{word:<8} {text}")?;
+    for Finding { grade, text, .. } in findings {
+        writeln!(out, "{:<8} {text}", grade.word())?;
     }
     out.flush()?;
     Ok(findings.iter().any(|finding| finding.grade == Grade::Wrong))
 }
 
-fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
+pub(super) fn conf_findings(conf: &Conf, path: &Path) -> Vec<Finding> {
     let ports = match conf.ports.len() {
         1 => "1 port".to_owned(),
         n_ports => format!("{n_ports} ports"),

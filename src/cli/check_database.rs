@@ -10,7 +10,7 @@ use postgres::Client;
 
 use super::database::APPLICATION_NAME;
 use super::finding::{Finding, Grade};
-use crate::conf::{self, Conf};
+use crate::conf::Conf;
 use crate::store::{self, StoreError};
 
 /// The whole look at the database. A server that is frozen answers neither connect nor close.
@@ -21,6 +21,41 @@ const OLDEST_MAJOR: i32 = 15;
 
 /// What is found at `[database].url`.
 pub(super) fn findings(conf: &Conf) -> Vec<Finding> {
+    asked(conf, look).unwrap_or_else(|why| vec![why.finding()])
+}
+
+/// Why a database gave no answer.
+#[derive(Debug)]
+pub(super) enum Unasked {
+    /// What it said, or the way there.
+    Store(StoreError),
+    /// There was no end of waiting.
+    Late,
+    /// This machine is out of threads.
+    NoThread(std::io::Error),
+}
+
+impl Unasked {
+    pub(super) fn finding(&self) -> Finding {
+        let text = match self {
+            Unasked::Store(error) => return refused(error),
+            Unasked::Late => format!(
+                "database: no answer within {} s; is the server overloaded or stopped?",
+                DEADLINE.as_secs()
+            ),
+            Unasked::NoThread(error) => {
+                format!("database: no thread could be started to look at it: {error}")
+            }
+        };
+        Finding::new(Grade::Wrong, text)
+    }
+}
+
+/// What `ask` learns from the database of `conf`, before the deadline.
+pub(super) fn asked<T: Send + 'static>(
+    conf: &Conf,
+    ask: impl FnOnce(&mut Client) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Unasked> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let database = conf.database.clone();
     let mut timeouts = conf.timeouts.clone();
@@ -30,34 +65,28 @@ pub(super) fn findings(conf: &Conf) -> Vec<Finding> {
     let started = thread::Builder::new()
         .name("check database".to_owned())
         .spawn(move || {
-            let findings = look(&database, &timeouts).unwrap_or_else(|error| vec![refused(&error)]);
+            let answer = store::connect(&database, &timeouts, APPLICATION_NAME)
+                .and_then(|mut client| ask(&mut client));
             // Nobody listens after the deadline, and then nobody needs to.
-            let _ = sender.send(findings);
+            let _ = sender.send(answer);
         });
     if let Err(error) = started {
-        let text = format!("database: no thread could be started to look at it: {error}");
-        return vec![Finding::new(Grade::Wrong, text)];
+        return Err(Unasked::NoThread(error));
     }
-    receiver.recv_timeout(DEADLINE).unwrap_or_else(|_| {
-        let text = format!(
-            "database: no answer within {} s; is the server overloaded or stopped?",
-            DEADLINE.as_secs()
-        );
-        vec![Finding::new(Grade::Wrong, text)]
-    })
+    match receiver.recv_timeout(DEADLINE) {
+        Ok(answer) => answer.map_err(Unasked::Store),
+        Err(_) => Err(Unasked::Late),
+    }
 }
 
-fn look(database: &conf::Database, timeouts: &conf::Timeouts) -> Result<Vec<Finding>, StoreError> {
-    let mut client = store::connect(database, timeouts, APPLICATION_NAME)?;
-    let mut findings = vec![version_finding(&setting(
-        &mut client,
-        "server_version_num",
-    )?)];
+/// Is it what trackport needs?
+pub(super) fn look(client: &mut Client) -> Result<Vec<Finding>, StoreError> {
+    let mut findings = vec![version_finding(&setting(client, "server_version_num")?)];
     findings.extend(durability_findings(
-        &setting(&mut client, "fsync")?,
-        &setting(&mut client, "full_page_writes")?,
+        &setting(client, "fsync")?,
+        &setting(client, "full_page_writes")?,
     ));
-    findings.push(schema_finding(&mut client)?);
+    findings.push(schema_finding(client)?);
     Ok(findings)
 }
 

@@ -4,14 +4,25 @@
 //! everything that is said about it to standard error. The daemon's own words go through the log.
 
 mod check;
+mod check_addresses;
 mod check_database;
 mod check_spool;
+/// `trackport completions`
+pub mod completions;
 mod database;
 /// `trackport decode`
 pub mod decode;
 /// `trackport device`
 pub mod device;
+/// `trackport doctor`
+pub mod doctor;
 mod finding;
+/// `trackport health`
+pub mod health;
+/// `trackport import`
+pub mod import;
+/// `trackport man`
+pub mod man;
 /// `trackport migrate`
 pub mod migrate;
 mod models;
@@ -29,13 +40,15 @@ pub mod spool;
 /// `trackport status`, `session` and `port`
 pub mod status;
 mod text;
+/// `trackport trace`
+pub mod trace;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::conf::ConfErrors;
 
@@ -62,10 +75,13 @@ First steps:
   trackport migrate                        make the tables, or bring them up to date
   trackport device add 356307042441013     let a device in
   trackport status                         what the running server does
+  trackport doctor                         what is wrong, when nothing arrives
 
 Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf.
 Signals: TERM stops the server, HUP reads the conf again, USR1 restarts every thread, USR2 logs
-its state."
+its state.
+Environment: TRACKPORT_CONF, the conf file; TRACKPORT_DATABASE_URL, in place of [database] url;
+TRACKPORT_DATABASE_PASSWORD_FILE, a file with its password; RUST_LOG, what is logged."
 )]
 pub struct Cli {
     /// The conf file
@@ -89,12 +105,23 @@ pub enum Command {
     Run(run::Args),
     /// Say whether the server could run: conf file, ports, spool, database
     ///
-    /// Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
+    /// Says as well on which addresses it listens, how the firewall lets trackers in, and from which addresses its own connections
+    /// leave. Changes nothing. Ports of a server that is running are in use, and that is right. Ends with 1 when something
     /// keeps the server from its work, with 78 when the conf file has mistakes.
     #[command(
         after_help = "Examples:\n  trackport check\n  trackport check --conf new.toml --conf-only"
     )]
     Check(check::Args),
+    /// Find what is wrong between a tracker and a row, and say what helps
+    ///
+    /// Looks at the running server, its ports, the firewall, descriptors, the database, the spool, the clock and the devices; works
+    /// also when the server does not run. Changes nothing. Ends with 1 when something is wrong. Root sees most: firewalls,
+    /// other processes, and the database as the server's user; others are told what they could not see.
+    #[command(after_help = "\
+Examples:
+  trackport doctor
+  trackport doctor --imei 356307042441013")]
+    Doctor(doctor::Args),
     /// Make the tables in the database, or bring them up to date
     Migrate(migrate::Args),
     /// Say which devices may log in, and what is known of them
@@ -102,6 +129,9 @@ pub enum Command {
     /// The running server follows within seconds.
     #[command(subcommand)]
     Device(device::Command),
+    /// Take over what another server knows, while both go on running
+    #[command(subcommand)]
+    Import(import::Command),
     /// Look at packets that could not be read or stored, and store, export or remove them
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -116,6 +146,22 @@ pub enum Command {
     Spool(spool::Command),
     /// Say what the running server does: threads, ports, queues, rates
     Status(status::StatusArgs),
+    /// Show what one device sends and what it is answered, while it happens
+    ///
+    /// Every piece that is read or written, as hex, with its time, what it was, and how long an acknowledgement took. Other
+    /// devices are not shown. Ends with Ctrl-C. Whoever reads slowly misses pieces and is told so; no device waits for it.
+    #[command(after_help = "\
+Examples:
+  trackport trace 356307042441013
+  trackport trace 356307042441013 --for '10 min' > trace.txt
+  trackport trace 356307042441013 --to-log on       # for an hour; then: journalctl -u trackport TRACKPORT_IMEI=356307042441013
+  trackport trace 356307042441013 --to-log off")]
+    Trace(trace::Args),
+    /// Say in one line whether the running server is alive, for health checks of containers
+    ///
+    /// Ends with 1 only where a restart would help: no answer, or a supervisor that stands still. A database that is away is
+    /// no such reason; --ready asks for more.
+    Health(health::Args),
     /// Play a capture to a server as a device would, and show the answers
     #[command(after_help = "\
 Examples:
@@ -138,6 +184,12 @@ Examples:
   trackport simulate --devices 1000 --duration '1 min'
   trackport simulate --devices 50 --interval '10 s' --codec 8e --acked acked.csv")]
     Simulate(simulate::Args),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(man::Args),
+    /// Write completions for shells into a folder
+    #[command(hide = true)]
+    Completions(completions::Args),
 }
 
 /// A command that has told people why it failed; nothing is added.
@@ -176,17 +228,42 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run::run(args, conf),
         Command::Check(args) => check::run(args, conf),
+        Command::Doctor(args) => doctor::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
+        Command::Import(command) => import::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
         Command::Spool(command) => spool::run(command, conf),
         Command::Send(args) => send::run(args, conf),
         Command::Decode(args) => decode::run(args, conf),
         Command::Simulate(args) => simulate::run(args, conf),
+        Command::Man(args) => man::run(args),
+        Command::Completions(args) => completions::run(args),
         Command::Session(command) => status::run_session(command, conf),
         Command::Port(command) => status::run_port(command, conf),
         Command::Status(args) => status::run(args, conf),
+        Command::Trace(args) => trace::run(args, conf),
+        Command::Health(args) => health::run(args, conf),
     }
+}
+
+/// The command line as pages and completions show it: without what is hidden from people.
+fn command() -> clap::Command {
+    let whole = Cli::command();
+    let text = |text: Option<&clap::builder::StyledStr>| text.cloned().unwrap_or_default();
+    let shown = whole.get_subcommands().filter(|one| !one.is_hide_set());
+    // clap takes no command away from another one, so this one is made anew.
+    let mut command = clap::Command::new("trackport")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(text(whole.get_about()))
+        .long_about(text(whole.get_long_about()))
+        .after_help(text(whole.get_after_help()))
+        .args(whole.get_arguments().cloned())
+        .subcommands(shown.cloned())
+        .subcommand_required(true)
+        .disable_help_subcommand(true);
+    command.build();
+    command
 }
 
 /// The exit code for what clap has to say. Help that was asked for is no error.
@@ -222,7 +299,6 @@ fn ending(error: &anyhow::Error) -> (u8, Option<String>) {
 #[cfg(test)]
 mod tests {
     use anyhow::Context;
-    use clap::CommandFactory;
 
     use super::*;
 
@@ -252,6 +328,9 @@ mod tests {
             "trackport device refuse 356307042441013",
             "trackport device rename 356307042441013 Van",
             "trackport device remove 356307042441013",
+            "trackport device forget 356307042441013 --yes --refuse --wait 5min",
+            "trackport import traccar --from postgresql:///traccar --time-zone Europe/Vilnius --dry-run",
+            "trackport import traccar --devices d.csv --positions p.csv --since 2026-01-01 --source old",
             "trackport quarantine list --imei 356307042441013 --code crc --acked --limit 5 --json",
             "trackport quarantine show 1 2 --json",
             "trackport quarantine retry 1 2 --dry-run",
@@ -267,11 +346,16 @@ mod tests {
             "trackport spool import -",
             "trackport port restart 5027 [::]:5028",
             "trackport status --json",
+            "trackport health --ready",
             "trackport send --imei 356307042441013 --to localhost:5027 -",
             "trackport send --no-login --timeout 5s a.hex",
             "trackport session list --imei 356307042441013 --limit 5 --json",
+            "trackport trace 356307042441013 --for 10min",
+            "trackport trace 356307042441013 --to-log on",
             "trackport simulate --packets 3 --threads 2 --connect-rate 100 --acked a.txt",
             "trackport decode 000F --model FMB920",
+            "trackport doctor --json",
+            "trackport doctor --imei 356307042441013",
             "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -299,6 +383,13 @@ mod tests {
             ("trackport device", 64),
             ("trackport device add 123", 64),
             ("trackport device accept", 64),
+            ("trackport device forget", 64),
+            ("trackport import traccar", 64),
+            ("trackport import traccar --positions p.csv", 64),
+            (
+                "trackport import traccar --from postgresql:///t --devices d.csv",
+                64,
+            ),
             ("trackport quarantine", 64),
             ("trackport quarantine show", 64),
             ("trackport quarantine retry 1 --all", 64),
@@ -306,6 +397,8 @@ mod tests {
             ("trackport simulate --records 0", 64),
             ("trackport simulate --interval 10", 64),
             ("trackport send --no-login --imei 356307042441013 a.hex", 64),
+            ("trackport trace", 64),
+            ("trackport trace 356307042441013 --to-log maybe", 64),
             ("trackport --help", 0),
             ("trackport device add --help", 0),
             ("trackport --version", 0),

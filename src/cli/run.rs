@@ -26,6 +26,7 @@ pub fn run(_: &Args, conf_path: &Path) -> anyhow::Result<()> {
     #[cfg(feature = "faults")]
     let _faults = fail::FailScenario::setup();
     let conf = crate::conf::load(conf_path)?;
+    crate::logging::apply(&conf.log);
     match supervisor::run(conf_path, conf, signals, passed)? {
         Outcome::Stopped => Ok(()),
         Outcome::BeyondMending => Err(Failed.into()),

@@ -9,7 +9,7 @@ pub struct PortChanges {
     pub added: Vec<PortConf>,
     /// In the running conf only.
     pub removed: Vec<Listen>,
-    /// In both, with another protocol, device, networks or effective `accept`; as the new conf has them.
+    /// In both, with another protocol, device, networks, segment size or effective `accept`; as the new conf has them.
     pub changed: Vec<PortConf>,
 }
 

@@ -3,19 +3,22 @@
 //! Opens nothing but the file: no socket, no database, no name is resolved. A TOML syntax error stops, because
 //! nothing after it can be trusted; whatever else is wrong is collected, with its line, and told together.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
+use super::environment;
 use super::listen::parse_listen;
 use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
 use super::section::{self, Section, Setting, shown, suggest};
 use super::units::{show_duration, show_size};
-use super::{Conf, Control, Database, Devices, Http, KeepFree, Limits, Listen, PartitionWidth};
-use super::{Retention, Spool, Timeouts};
+use super::{Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Listen, Log};
+use super::{PartitionWidth, Retention, Spool, Timeouts};
 
 /// The tables that a conf file may have.
 const TABLES: &[&str] = &[
@@ -26,6 +29,7 @@ const TABLES: &[&str] = &[
     "port",
     "http",
     "control",
+    "log",
     "timeouts",
     "limits",
 ];
@@ -39,13 +43,15 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// The stop that `TimeoutStopSec=30` of the unit file leaves room for.
 const STOP_UNDER_SYSTEMD: Duration = Duration::from_secs(25);
 
+const URL_EXAMPLE: &str = "write for example \"postgresql:///trackport?host=/run/postgresql\"";
+
 const MS: u64 = 1;
 const S: u64 = 1000 * MS;
 const MIN: u64 = 60 * S;
 const H: u64 = 60 * MIN;
 const DAY: u64 = 24 * H;
 
-/// Reads the conf file at `path`.
+/// Reads the conf file at `path`; [`environment::DATABASE_URL`] takes the place of what it says of the database.
 ///
 /// # Errors
 /// When the file cannot be read, and everything that is wrong in it.
@@ -66,7 +72,21 @@ pub fn load(path: &Path) -> Result<Conf, ConfErrors> {
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| whole("this is no UTF-8 text; save the file as UTF-8".to_owned()))?;
-    parse(&text, &file)
+    let url = environment::database_url(&|name| env::var_os(name));
+    match (parse(&text, &file), url) {
+        (Ok(mut conf), Ok(url)) => {
+            if let Some(url) = url {
+                environment::replace_url(&mut conf, url, &file);
+            }
+            Ok(conf)
+        }
+        (Ok(_), Err(complaint)) => Err(ConfErrors(vec![complaint])),
+        (Err(errors), Ok(_)) => Err(errors),
+        (Err(mut errors), Err(complaint)) => {
+            errors.0.push(complaint);
+            Err(errors)
+        }
+    }
 }
 
 /// Reads the text of a conf file; `file` is how complaints name it.
@@ -93,6 +113,7 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         ports: Vec::new(),
         http: Http { listen: None },
         control: control(root, &mut report),
+        log: log(root, &mut report),
         limits: limits(root, &timeouts, &mut report),
         timeouts,
         warnings: Vec::new(),
@@ -144,18 +165,26 @@ fn database(root: &DeTable<'_>, report: &mut Report<'_>) -> Database {
 
 /// The text is not repeated in the complaint: it may hold a password, and complaints go to the log.
 fn url(value: &DeValue<'_>) -> Result<String, String> {
-    let example = "write for example \"postgresql:///trackport?host=/run/postgresql\"";
     let DeValue::String(text) = value else {
-        return Err(format!("{} is no connection URL; {example}", shown(value)));
+        return Err(format!(
+            "{} is no connection URL; {URL_EXAMPLE}",
+            shown(value)
+        ));
     };
-    match text.parse::<postgres::Config>() {
-        Ok(_) => Ok(text.to_string()),
-        Err(error) => {
-            let cause = std::error::Error::source(&error)
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            Err(format!("this is no connection URL ({cause}); {example}"))
-        }
-    }
+    connection_url(text)?;
+    Ok(text.to_string())
+}
+
+/// Whether the client library understands `text`; the complaint does not repeat it.
+pub(super) fn connection_url(text: &str) -> Result<(), String> {
+    let Err(error) = text.parse::<postgres::Config>() else {
+        return Ok(());
+    };
+    let cause =
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    Err(format!(
+        "this is no connection URL ({cause}); {URL_EXAMPLE}"
+    ))
 }
 
 fn spool(root: &DeTable<'_>, report: &mut Report<'_>) -> Spool {
@@ -306,6 +335,49 @@ fn control(root: &DeTable<'_>, report: &mut Report<'_>) -> Control {
     });
     Control {
         socket: socket.value,
+    }
+}
+
+/// What a level may be called.
+const LEVELS: &[(&str, LevelFilter)] = &[
+    ("error", LevelFilter::Error),
+    ("warn", LevelFilter::Warn),
+    ("info", LevelFilter::Info),
+    ("debug", LevelFilter::Debug),
+    ("trace", LevelFilter::Trace),
+    ("off", LevelFilter::Off),
+];
+
+fn log(root: &DeTable<'_>, report: &mut Report<'_>) -> Log {
+    let table = Section::of(root, "log", &["level", "modules"], report);
+    let default = Log::default();
+    let level = table.read(report, "level", default.level, |value| {
+        section::word(value, LEVELS)
+    });
+    let mut modules = Vec::new();
+    match table.get("modules").map(|value| (value, value.get_ref())) {
+        None => {}
+        Some((_, DeValue::Table(inner))) => {
+            let inner = Section::from_table("log.modules", inner, LOG_MODULES, report);
+            for &module in LOG_MODULES {
+                let level = inner.read(report, module, None, |value| {
+                    section::word(value, LEVELS).map(Some)
+                });
+                modules.extend(level.value.map(|level| (module.to_owned(), level)));
+            }
+        }
+        Some((value, other)) => {
+            let line = report.line_at(value.span().start);
+            let text = format!(
+                "{} is no table; write [log.modules] on a line of its own, and below it for example port = \"debug\"",
+                shown(other)
+            );
+            report.error(Some(line), Some(table.key("modules")), text);
+        }
+    }
+    Log {
+        level: level.value,
+        modules,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows nothing of what uses it. Every default stands here once, as `Default`, and in the README's table.
 
 mod change;
+mod environment;
 mod listen;
 mod load;
 mod ports;
@@ -17,10 +18,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use log::LevelFilter;
 
 use crate::imei::Imei;
 
 pub use change::PortChanges;
+pub use environment::DATABASE_URL;
 pub use listen::parse_listen;
 pub use load::{load, parse};
 pub use report::{Complaint, ConfErrors};
@@ -43,6 +46,8 @@ pub struct Conf {
     pub http: Http,
     /// The socket of the command line.
     pub control: Control,
+    /// How much is said in the log.
+    pub log: Log,
     /// How long anything may take.
     pub timeouts: Timeouts,
     /// How much of anything is allowed.
@@ -151,6 +156,8 @@ pub struct PortConf {
     pub allow: Vec<IpNet>,
     /// The one device whose data arrives here, login or not.
     pub device: Option<Imei>,
+    /// Bytes of data that a device is asked to put into one TCP segment at most; `None`: as the route says.
+    pub max_segment: Option<u16>,
 }
 
 /// `[http]`
@@ -166,6 +173,33 @@ pub struct Control {
     /// Path of the local socket that `trackport status` and the like speak to.
     pub socket: PathBuf,
 }
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// The level of all that is not named below.
+    pub level: LevelFilter,
+    /// Levels of modules, by name.
+    pub modules: Vec<(String, LevelFilter)>,
+}
+
+/// The modules of trackport that say something in the log, as `[log.modules]` names them.
+pub const LOG_MODULES: &[&str] = &[
+    "batch",
+    "control",
+    "directory",
+    "drain",
+    "keeper",
+    "logging",
+    "notes",
+    "port",
+    "spooler",
+    "store",
+    "supervisor",
+    "trace",
+    "web",
+    "writer",
+];
 
 /// `[timeouts]`
 #[derive(Clone, Debug, PartialEq)]
@@ -267,6 +301,15 @@ impl Default for Control {
     fn default() -> Control {
         Control {
             socket: PathBuf::from("/run/trackport/control.sock"),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            level: LevelFilter::Info,
+            modules: Vec::new(),
         }
     }
 }

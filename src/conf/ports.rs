@@ -18,7 +18,17 @@ pub(super) const ACCEPT: &[(&str, Accept)] = &[("known", Accept::Known), ("any",
 /// Ports of all tables together. Each has a thread, and systemd allows a service some 4900 of them.
 const PORTS_MAX: usize = 4000;
 
-const KEYS: &[&str] = &["listen", "protocol", "accept", "allow", "device"];
+const KEYS: &[&str] = &[
+    "listen",
+    "protocol",
+    "accept",
+    "allow",
+    "device",
+    "max_segment",
+];
+
+/// What `max_segment` may be: below, headers take more than data; above, no Ethernet carries it.
+const MAX_SEGMENT: std::ops::RangeInclusive<u64> = 500..=1460;
 
 /// One `[[port]]` and what of it is needed to tell about collisions.
 struct Entry {
@@ -102,6 +112,7 @@ fn plain_port(listen: Listen) -> PortConf {
         accept: None,
         allow: Vec::new(),
         device: None,
+        max_segment: None,
     }
 }
 
@@ -114,6 +125,10 @@ fn read_entry(table: &DeTable<'_>, table_line: usize, report: &mut Report<'_>) -
         section::word(value, ACCEPT).map(Some)
     });
     let device = table.read(report, "device", None, |value| imei(value).map(Some));
+    let max_segment = table.read(report, "max_segment", None, |value| {
+        let bytes = section::number(value, MAX_SEGMENT)?;
+        Ok(u16::try_from(bytes).ok())
+    });
     let (allow, allow_good) = read_allow(&table, report);
 
     if let Some(imei) = device.value {
@@ -156,6 +171,7 @@ fn read_entry(table: &DeTable<'_>, table_line: usize, report: &mut Report<'_>) -
         accept: accept.value,
         allow: allow.clone(),
         device: device.value,
+        max_segment: max_segment.value,
     };
     Some(Entry {
         line: listens.line.unwrap_or(table_line),

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use super::*;
 
 const SAMPLE: &str = include_str!("../../conf/trackport.toml");
+const CONTAINER: &str = include_str!("../../conf/container.toml");
 
 fn errors(text: &str) -> Vec<String> {
     parse(text, "t.toml")
@@ -34,7 +37,38 @@ fn sample_port() -> PortConf {
         accept: None,
         allow: Vec::new(),
         device: None,
+        max_segment: None,
     }
+}
+
+#[test]
+fn the_conf_of_the_container_differs_from_the_defaults_where_a_container_does() {
+    let conf = parse(CONTAINER, "container").unwrap();
+    // Who reaches the address can read there, which is meant.
+    assert!(
+        conf.warnings
+            .iter()
+            .all(|warning| warning.key.as_deref() == Some("[http].listen"))
+    );
+    // Engines wait 10 s for the end.
+    assert!(conf.timeouts.stop < Duration::from_secs(10));
+    // All else that is written may be is the volume.
+    assert!(conf.control.socket.starts_with("/var/lib/trackport"));
+    assert!(conf.spool.directory.starts_with("/var/lib/trackport"));
+    assert_eq!(conf.http.listen, Some(Listen::Any(8080)));
+    let expected = Conf {
+        ports: vec![sample_port()],
+        http: conf.http.clone(),
+        control: conf.control.clone(),
+        timeouts: Timeouts {
+            stop: conf.timeouts.stop,
+            tcp: conf.timeouts.tcp,
+            ..Timeouts::default()
+        },
+        warnings: conf.warnings.clone(),
+        ..Conf::default()
+    };
+    assert_eq!(conf, expected);
 }
 
 #[test]
@@ -59,12 +93,20 @@ fn the_sample_says_the_defaults() {
     let mut conf = parse(&uncommented, "sample").unwrap();
     conf.warnings.clear();
     assert_eq!(conf, expected);
-    assert_eq!(n_defaults, 26, "keys with a default in the sample");
+    assert_eq!(n_defaults, 27, "keys with a default in the sample");
 }
 
 #[test]
 fn the_examples_in_the_sample_are_right() {
-    let keys = ["keep", "accept", "allow", "device", "listen"];
+    let keys = [
+        "keep",
+        "accept",
+        "allow",
+        "device",
+        "listen",
+        "max_segment",
+        "port",
+    ];
     let mut n_examples = 0;
     let text: String = SAMPLE
         .lines()
@@ -87,11 +129,35 @@ fn the_examples_in_the_sample_are_right() {
         conf.http.listen,
         Some(Listen::Address("127.0.0.1:8080".parse().unwrap()))
     );
+    assert_eq!(conf.log.modules, [("port".to_owned(), LevelFilter::Debug)]);
     assert_eq!(conf.ports[0].accept, Some(Accept::Any));
     assert_eq!(conf.ports[0].allow.len(), 2);
+    assert_eq!(conf.ports[0].max_segment, Some(1200));
     assert_eq!(
         conf.ports[0].device,
         Some("356307042441013".parse().unwrap())
+    );
+}
+
+#[test]
+fn levels_of_the_log_are_words_and_modules_are_known_ones() {
+    let text = "[log]\nlevel = \"loud\"\n[log.modules]\nports = \"debug\"\nwriter = 3\n[[port]]\nlisten = 1";
+    let told = errors(text);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with(
+            "t.toml:2: [log].level: \"loud\" is not understood here; write \"error\" or"
+        )
+    );
+    assert_eq!(
+        told[1],
+        "t.toml:4: [log.modules].ports: unknown key; did you mean \"port\"?"
+    );
+    assert!(told[2].starts_with("t.toml:5: [log.modules].writer: 3 is not understood here"));
+    let told = errors("[log]\nmodules = \"debug\"\n[[port]]\nlisten = 1");
+    assert!(
+        told[0].contains("write [log.modules] on a line of its own"),
+        "{told:?}"
     );
 }
 

@@ -44,6 +44,21 @@ pub enum ClientError {
 /// # Errors
 /// When nobody answers there in time, or not in these words.
 pub fn ask(socket: &Path, request: &Request) -> Result<Response, ClientError> {
+    let mut answers = follow(socket, request)?;
+    answers.next().unwrap_or_else(|| {
+        let nothing = io::Error::new(ErrorKind::UnexpectedEof, "it closed the connection");
+        Err(nothing.into())
+    })
+}
+
+/// Asks what has many answers. The first one is waited for ten seconds at most, the others for as long as they take.
+///
+/// # Errors
+/// When nobody answers there.
+pub fn follow(
+    socket: &Path,
+    request: &Request,
+) -> Result<impl Iterator<Item = Result<Response, ClientError>> + use<>, ClientError> {
     let path = socket.display().to_string();
     let mut stream = UnixStream::connect(socket).map_err(|source| match source.kind() {
         ErrorKind::PermissionDenied => ClientError::NotAllowed { path },
@@ -54,7 +69,10 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Response, ClientError> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
+    let answers = BufReader::new(stream.try_clone()?).lines();
+    Ok(answers.map(move |answer| {
+        let answer = serde_json::from_str(&answer?)?;
+        stream.set_read_timeout(None)?;
+        Ok(answer)
+    }))
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trouble::Readiness;
+
 /// What the command line asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
@@ -17,6 +19,11 @@ pub enum Request {
         /// So many at most.
         limit: usize,
     },
+    /// What is known of a device.
+    Device {
+        /// Which.
+        imei: String,
+    },
     /// Close the session of this IMEI.
     CloseSession {
         /// Whose.
@@ -26,6 +33,15 @@ pub enum Request {
     RestartPort {
         /// Its label, or its number where that is enough.
         port: String,
+    },
+    /// Show what this device sends and what it is answered.
+    Trace {
+        /// Whose.
+        imei: String,
+        /// Until it ends by itself, in seconds.
+        for_s: u64,
+        /// Into the log, and then whether to switch it on or off; else as answers.
+        log: Option<bool>,
     },
 }
 
@@ -42,6 +58,18 @@ pub enum Response {
         /// How many there are.
         total: usize,
     },
+    /// To [`Request::Trace`]: one line of many; the last answer is [`Response::Done`].
+    Line {
+        /// What happened.
+        text: String,
+    },
+    /// To [`Request::Device`].
+    Device {
+        /// Whether the device list is loaded from the database.
+        is_loaded: bool,
+        /// The device as it is in memory; absent: it is not.
+        device: Option<DeviceNow>,
+    },
     /// What was asked for was done.
     Done {
         /// In words.
@@ -55,7 +83,10 @@ pub enum Response {
 }
 
 /// The state of the server.
+///
+/// What an older server does not say is as if there were none of it.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// `CARGO_PKG_VERSION`.
     pub version: String,
@@ -67,6 +98,10 @@ pub struct Status {
     pub started_at: String,
     /// In seconds.
     pub uptime_s: u64,
+    /// Milliseconds since the supervisor's loop turned, which it does every 50 ms.
+    pub supervisor_turned_ms_ago: u64,
+    /// Whether what devices send now is acknowledged.
+    pub readiness: Readiness,
     /// Nothing wrong, or what is.
     pub troubles: Vec<String>,
     /// Devices known.
@@ -110,8 +145,29 @@ pub struct Status {
     pub ports: Vec<Port>,
     /// Every supervised thread.
     pub threads: Vec<Thread>,
+    /// Devices that somebody looks at.
+    #[serde(default)]
+    pub traces: Vec<Trace>,
+    /// Log lines that nobody read in time, and that are lost.
+    #[serde(default)]
+    pub log_lines_lost: u64,
+    /// Networks from which packets stopped half way, the last first.
+    pub stalls: Vec<Stall>,
+    /// The last line of each fact that was odd or worse, the last first.
+    pub remarks: Vec<Remark>,
     /// Facts that happened, by name.
     pub counts: Vec<(String, u64)>,
+}
+
+/// One trace that is on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Trace {
+    /// Whose.
+    pub imei: String,
+    /// Whether it goes to the log.
+    pub to_log: bool,
+    /// RFC 3339.
+    pub until: String,
 }
 
 /// One writer.
@@ -235,6 +291,49 @@ pub struct Thread {
     pub silences: u32,
     /// Why it failed last.
     pub last_failure: String,
+}
+
+/// Packets from one network that were begun and not completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stall {
+    /// `10.1.2.0/24`, or a /64.
+    pub network: String,
+    /// How many.
+    pub packets: u64,
+    /// How many of the last ones stopped after the same number of bytes, while no longer one came through.
+    pub in_a_row: u64,
+    /// After how many bytes the last one stopped.
+    pub received: u64,
+    /// How many it should have had, where that was received.
+    pub expected: Option<u64>,
+    /// RFC 3339: when the last one was given up.
+    pub last_at: String,
+}
+
+/// The last line of a fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    /// The fact's name.
+    pub fact: String,
+    /// `error` or `warn`.
+    pub level: String,
+    /// What was said.
+    pub text: String,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// What the server knows of a device now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceNow {
+    /// `device.id`; absent while the database has not given it one.
+    pub id: Option<i32>,
+    /// `accepted`, `refused`, …
+    pub state: String,
+    /// It is kept out for a while, because its last session stopped a thread.
+    pub is_kept_out: bool,
+    /// Its sessions, its packets on their way, and its rows that are being stored.
+    pub n_holders: usize,
 }
 
 /// One session.

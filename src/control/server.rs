@@ -13,14 +13,19 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::messages::{Port, Request, Response, Session, Spool, Status, Thread, Writer};
+use super::messages::{
+    DeviceNow, Port, Remark, Request, Response, Session, Spool, Stall, Status, Thread, Writer,
+};
+use super::trace;
 use crate::batch::Link;
 use crate::clock;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub, Listener};
 use crate::imei::Imei;
 use crate::life::Life;
+use crate::logging;
 use crate::mailbox::{CloseReason, Store};
+use crate::port;
 use crate::spooler::{self, SpoolState};
 use crate::trouble;
 
@@ -98,6 +103,14 @@ fn serve(stream: &UnixStream, hub: &Arc<Hub>) -> io::Result<()> {
         return Ok(());
     }
     let response = match serde_json::from_str(&line) {
+        Ok(Request::Trace { imei, for_s, log }) => {
+            // Its answers are many, so they are another thread's: the next question waits for none of them.
+            match trace::begin(hub, &imei, Duration::from_secs(for_s), log, stream) {
+                Ok(Some(done)) => Response::Done { text: done },
+                Ok(None) => return Ok(()),
+                Err(text) => Response::Error { text },
+            }
+        }
         Ok(request) => answer(request, hub),
         Err(error) => Response::Error {
             text: format!("not understood: {error}"),
@@ -115,8 +128,12 @@ fn answer(request: Request, hub: &Arc<Hub>) -> Response {
         Request::Sessions { imei, port, limit } => {
             sessions(hub, imei.as_deref(), port.as_deref(), limit)
         }
+        Request::Device { imei } => device(hub, &imei),
         Request::CloseSession { imei } => close_session(hub, &imei),
         Request::RestartPort { port } => restart_port(hub, &port),
+        Request::Trace { .. } => Response::Error {
+            text: "a trace has answers of its own".to_owned(),
+        },
     }
 }
 
@@ -133,16 +150,16 @@ pub fn status(hub: &Hub) -> Status {
             .find(|thread| thread.life.name() == name)
             .map_or("stopped", |thread| thread.state)
     };
+    let troubles = trouble::troubles(hub);
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         conf: hub.conf_path.display().to_string(),
         started_at: clock::text(hub.started_at_us),
         uptime_s: u64::try_from((clock::wall_us() - hub.started_at_us) / 1_000_000).unwrap_or(0),
-        troubles: trouble::troubles(hub)
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        supervisor_turned_ms_ago: hub.supervisor_age(),
+        readiness: trouble::readiness(&troubles),
+        troubles: troubles.iter().map(ToString::to_string).collect(),
         n_devices: hub.fleet.len(),
         devices_loaded: hub.fleet.is_loaded(),
         queue_bytes: hub.room.used(),
@@ -157,11 +174,15 @@ pub fn status(hub: &Hub) -> Status {
         quarantine_acked: quarantine.n_acked,
         quarantine_alerting: quarantine.n_alerting,
         quarantine_unacked: quarantine.n_unacked,
+        traces: trace::list(hub),
+        log_lines_lost: logging::n_lost(),
         waiting_bytes: hub.waiting_used.load(Ordering::Relaxed),
         counts: facts::totals()
             .into_iter()
             .map(|(name, n)| (name.to_owned(), n))
             .collect(),
+        stalls: hub.stalls.list().iter().map(stall).collect(),
+        remarks: facts::remarks().into_iter().map(remark).collect(),
         ..Status::default()
     };
     for (index, seat) in hub.writers.iter().enumerate() {
@@ -222,6 +243,26 @@ pub fn status(hub: &Hub) -> Status {
         });
     }
     status
+}
+
+fn stall(stall: &port::Stall) -> Stall {
+    Stall {
+        network: stall.network.to_string(),
+        packets: stall.n_packets,
+        in_a_row: stall.n_in_a_row,
+        received: stall.received as u64,
+        expected: stall.expected.map(|bytes| bytes as u64),
+        last_at: clock::text(stall.last_at_us),
+    }
+}
+
+fn remark(remark: facts::Remark) -> Remark {
+    Remark {
+        fact: remark.fact.name().to_owned(),
+        level: remark.fact.level().as_str().to_ascii_lowercase(),
+        text: remark.text,
+        at: clock::text(remark.at_us),
+    }
 }
 
 fn spool(state: &SpoolState, hub: &Hub) -> Spool {
@@ -289,14 +330,33 @@ fn sessions(hub: &Hub, imei: Option<&str>, port: Option<&str>, limit: usize) -> 
     Response::Sessions { sessions, total }
 }
 
-fn close_session(hub: &Hub, imei: &str) -> Response {
-    let imei: Imei = match imei.parse() {
+/// What `text` names, or the answer that it names none.
+fn named(text: &str) -> Result<Imei, Response> {
+    text.parse().map_err(|error| Response::Error {
+        text: format!("{text:?}: {error}"),
+    })
+}
+
+fn device(hub: &Hub, imei: &str) -> Response {
+    let imei = match named(imei) {
         Ok(imei) => imei,
-        Err(error) => {
-            return Response::Error {
-                text: format!("{imei:?}: {error}"),
-            };
-        }
+        Err(answer) => return answer,
+    };
+    Response::Device {
+        is_loaded: hub.fleet.is_loaded(),
+        device: hub.fleet.get(imei).map(|device| DeviceNow {
+            id: device.id(),
+            state: device.state().to_string(),
+            is_kept_out: device.is_kept_out(clock::now()),
+            n_holders: device.n_holders(),
+        }),
+    }
+}
+
+fn close_session(hub: &Hub, imei: &str) -> Response {
+    let imei = match named(imei) {
+        Ok(imei) => imei,
+        Err(answer) => return answer,
     };
     match hub.fleet.get(imei).and_then(|device| device.session()) {
         Some(session) => {

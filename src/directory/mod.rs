@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
+use postgres::{Client, Notification};
 
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
@@ -28,7 +28,7 @@ use crate::life::Life;
 use crate::mailbox::{PortMessage, SessionRef};
 use crate::store::connect::connect;
 use crate::store::device::DeviceState;
-use crate::store::directory::{self as table, DEVICE_CHANNEL, KnownDevice};
+use crate::store::directory::{self as table, DEVICE_CHANNEL, FORGOTTEN_CHANNEL, KnownDevice};
 use crate::store::error::StoreError;
 use crate::store::journal::{LoginAttempt, add_login_attempts};
 
@@ -214,12 +214,18 @@ impl Directory<'_> {
             None => self.begin()?,
         };
         // With a time-out, however short: without one the client looks only at what it has read already.
-        let notified = client
+        let heard: Vec<Notification> = client
             .notifications()
             .timeout_iter(Duration::from_millis(1))
-            .count()
-            .map_err(StoreError::Database)?
-            > 0;
+            .collect()
+            .map_err(StoreError::Database)?;
+        let notified = !heard.is_empty();
+        let forgotten = heard
+            .iter()
+            .filter(|heard| heard.channel() == FORGOTTEN_CHANNEL);
+        for imei in forgotten.filter_map(|heard| heard.payload().parse().ok()) {
+            self.forget(&mut client, imei)?;
+        }
         if notified || now >= self.reread_at {
             self.reread_at = now + REREAD_EVERY_MS;
             let changed = table::changed_since(&mut client, self.version)?;
@@ -244,7 +250,9 @@ impl Directory<'_> {
         let around = self.around;
         let name = format!("{}/{}", around.application, self.life.name());
         let mut client = connect(&around.database, &around.timeouts, &name)?;
-        client.batch_execute(&format!("LISTEN {DEVICE_CHANNEL}"))?;
+        client.batch_execute(&format!(
+            "LISTEN {DEVICE_CHANNEL}; LISTEN {FORGOTTEN_CHANNEL}"
+        ))?;
         let devices = table::load_all(&mut client)?;
         self.version = 0;
         self.take_over(&devices);
@@ -274,6 +282,17 @@ impl Directory<'_> {
                 self.around.hub.fleet.put(known);
             }
         }
+    }
+
+    /// A device was erased: nothing of it stays here, nor in the copy of the list. One that is on the list again is another entry of it.
+    fn forget(&mut self, client: &mut Client, imei: Imei) -> Result<(), StoreError> {
+        self.attempts.retain(|(other, _), _| *other != imei);
+        if !table::is_there(client, imei)? {
+            self.around.hub.fleet.forget(imei);
+        }
+        (self.copied_version, self.copy_at) = (0, 0);
+        facts::say(Fact::DeviceForgotten, format_args!(""));
+        Ok(())
     }
 
     /// Says that the list is there; more than once, because a port that is being started is not on the list of ports yet.

@@ -268,6 +268,7 @@ impl Keeper<'_> {
         let expired = drop_expired(client, keep, present)?;
         self.expired.dropped.extend(expired.dropped);
         self.expired.n_default_rows += expired.n_default_rows;
+        self.expired.n_imported_rows += expired.n_imported_rows;
         if !expired.is_complete {
             return Ok(0);
         }
@@ -275,13 +276,14 @@ impl Keeper<'_> {
         self.watch.hold(&held, &witnesses, wall);
         self.tell_doubt();
         let expired = std::mem::take(&mut self.expired);
-        if !expired.dropped.is_empty() || expired.n_default_rows > 0 {
+        if !expired.dropped.is_empty() || expired.n_default_rows + expired.n_imported_rows > 0 {
             facts::say(
                 Fact::PartitionsDropped,
                 format_args!(
-                    "names={} default_rows={}",
+                    "names={} default_rows={} imported_rows={}",
                     expired.dropped.join(","),
-                    expired.n_default_rows
+                    expired.n_default_rows,
+                    expired.n_imported_rows
                 ),
             );
         }

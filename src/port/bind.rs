@@ -15,7 +15,7 @@ use crate::conf::{Listen, PortConf};
 
 /// Connections that the kernel completes before they are accepted. std's 128 stalls when a whole network of devices
 /// connects anew at once.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 /// Of the kernel's memory for what a connection is sent and does not take. Answers have four bytes; left to itself the kernel
 /// would keep megabytes for a device that reads none of them.
 const SEND_BYTES: usize = 8 * 1024;
@@ -288,6 +288,7 @@ mod tests {
             accept: None,
             allow: Vec::new(),
             device: None,
+            max_segment: None,
         }
     }
 

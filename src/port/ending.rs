@@ -10,6 +10,7 @@ use mio::Events;
 
 use super::slot::{Got, Phase};
 use super::thread::{STOPPING_WAIT, Thread, slot_of, text};
+use super::traced::said;
 use crate::clock::{self, Millis};
 use crate::facts::{self, Fact};
 use crate::fleet::Device;
@@ -88,6 +89,7 @@ impl Thread {
             Expired::HalfPacket => (Fact::PacketTimeout, "packet not completed in time"),
         };
         let bytes = slot.held.bytes().len();
+        self.note_stall(index);
         facts::say(
             fact,
             format_args!("port={port} peer={peer} imei={imei} bytes_received={bytes}"),
@@ -122,6 +124,10 @@ impl Thread {
             CloseReason::Refused => (Fact::SessionClosed, "device no longer accepted"),
             CloseReason::Asked => (Fact::SessionClosed, "asked over the control socket"),
         };
+        if fact == Fact::TakenOver {
+            // Its device has given the connection up.
+            self.note_stall(index);
+        }
         facts::say(
             fact,
             format_args!("port={} imei={imei} peer={peer} why={why}", self.port.label),
@@ -170,6 +176,10 @@ impl Thread {
         if matches!(slot.phase, Phase::Closing(_)) {
             return;
         }
+        self.trace(index, || said(&format!("closed: {why}")));
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         slot.held.keep(&[]);
         if let Phase::InFlight(_) = slot.phase {
             self.n_in_flight -= 1;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::slot::{Pending, Phase, Weight};
 use super::thread::{Thread, text};
+use super::traced::said;
 use crate::clock;
 use crate::facts::{self, Fact};
 use crate::intake::{Content, Delivery, Received, Ticket};
 use crate::mailbox::{Outcome, Passed, SessionId};
 use crate::notes::Note;
 use crate::protocol::teltonika::PacketError;
+use crate::trace::Seen;
 use crossbeam_channel::Sender;
 use twox_hash::XxHash3_64;
 
@@ -45,6 +47,7 @@ impl Thread {
             }
         }
         slot.early = more_behind;
+        self.around.stalls.passed(slot.peer.ip(), frame.len());
         if slot.is_login_untold {
             self.tell_login(index);
         }
@@ -128,6 +131,7 @@ impl Thread {
                 let session = slot.id(index);
                 self.stalled.push_back(session);
                 self.sweep_stalled();
+                self.trace(index, || said("the packet waits: the queue is full"));
                 let (used, limit) = (self.around.room.used(), self.around.room.limit());
                 facts::say(
                     Fact::QueueFull,
@@ -246,7 +250,9 @@ impl Thread {
         match ack {
             Some((ack, store)) => {
                 let n_records = ack[3];
-                if slot.send(&ack, clock::now()).is_err() {
+                let sent = slot.send(&ack, clock::now());
+                self.trace(index, || Seen::Answered(outcome, ack.into()));
+                if sent.is_err() {
                     return self.drop_slot(index, "ack not sent");
                 }
                 self.port.count_ack(n_records, clock::wall_us());

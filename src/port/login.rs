@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::slot::Phase;
 use super::thread::{Thread, text};
+use super::traced::said;
 use crate::clock::{self, Millis};
 use crate::conf::Accept;
 use crate::facts::{self, Fact};
@@ -14,7 +15,9 @@ use crate::imei::Imei;
 use crate::intake::DirectoryMessage;
 use crate::mailbox::{CloseReason, SessionId};
 use crate::notes::Note;
+use crate::protocol::teltonika::session::LOGIN_ACCEPTED;
 use crate::store::device::DeviceState;
+use crate::trace::Seen;
 
 /// How long a login waits when two connections of one IMEI push each other out.
 const DAMP_MS: Millis = 5_000;
@@ -57,6 +60,9 @@ impl Thread {
             Fact::LoginWaits,
             format_args!("port={} imei={imei}", self.port.label),
         );
+        self.trace_as(index, imei, || {
+            said("no answer yet: the device list is not loaded, so nobody can tell whether it is known")
+        });
         if let Some(slot) = self.slots.get_mut(index) {
             slot.phase = Phase::Unknown(imei);
         }
@@ -69,6 +75,7 @@ impl Thread {
         };
         slot.phase = Phase::Asking(imei);
         let session = slot.id(index);
+        self.trace_as(index, imei, || said("a new device: to be registered"));
         let asks = self.session_ref(session);
         // A full queue means that the database is slow; the device tries again after its time-out.
         let message = DirectoryMessage::Register { imei, pinned, asks };
@@ -129,6 +136,9 @@ impl Thread {
                     "port={label} peer={peer} imei={imei}: its last session stopped a thread"
                 ),
             );
+            self.trace_as(index, imei, || {
+                said("kept out: its last session stopped a thread")
+            });
             return self.close(index, "device kept out");
         }
         if let Some(until) = device.logins.due(self.login_rate, now) {
@@ -183,6 +193,10 @@ impl Thread {
         {
             self.note_logged_out(&before);
         }
+        if by_login {
+            self.trace(index, || Seen::Sent(LOGIN_ACCEPTED.into()));
+        }
+        self.trace(index, || said("accepted"));
         self.port.is_now(session, imei);
         self.tell_login(index);
         facts::say(
@@ -220,6 +234,11 @@ impl Thread {
             return;
         };
         slot.phase = Phase::Damped(imei, until);
+        let wait_ms = until.saturating_sub(clock::now());
+        self.trace_as(index, imei, || said(&format!("its login waits for {wait_ms} ms: it logs in too often, or two connections use one IMEI")));
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         if slot.is_gone_unanswered() {
             return self.drop_slot(index, "closed by the device");
         }
@@ -248,8 +267,12 @@ impl Thread {
             peer,
             reason,
         });
+        self.trace_as(index, imei, || said(&format!("refused: {reason}")));
         match answer {
-            Some(answer) => self.answer_and_close(index, &answer, reason),
+            Some(answer) => {
+                self.trace_as(index, imei, || Seen::Sent(answer.into()));
+                self.answer_and_close(index, &answer, reason);
+            }
             None => self.close(index, reason),
         }
     }

@@ -1,8 +1,10 @@
 //! One tracker port: what its thread, its supervisor and the command line share of it.
 //!
-//! `bind.rs` makes its socket, or takes one that the process was started with (`passed.rs`), `thread.rs` is the loop of its thread, `accept.rs` how connections come in, `strangers.rs` who of
-//! them has not logged in, `slot.rs` one connection, `turn.rs` how it is read, `resting.rs` when it is not, `login.rs` who is let
-//! in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what runs out. The supervisor
+//! `bind.rs` makes its socket, or takes one that the process was started with (`passed.rs`), `thread.rs` is the loop of its thread,
+//! `accept.rs` how connections come in, `strangers.rs` who of them has not logged in, `stalls.rs` whose packets stop half way,
+//! `slot.rs` one connection, `turn.rs` how it is read, `resting.rs` when it is not, `login.rs` who is let
+//! in, `handover.rs` the way to the writer and back, `ending.rs` how sessions end, `timers.rs` when what runs out, `traced.rs` what
+//! somebody who looks at a device is shown. The supervisor
 //! owns the listening socket and lends clones, so a replaced thread loses no waiting connection.
 
 mod accept;
@@ -13,9 +15,11 @@ mod login;
 pub mod passed;
 mod resting;
 mod slot;
+mod stalls;
 mod strangers;
 pub mod thread;
 mod timers;
+mod traced;
 mod turn;
 
 use std::collections::HashMap;
@@ -25,16 +29,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
+use socket2::SockRef;
 
 use crate::acks::Acks;
 use crate::conf::{Limits, PortConf, Timeouts};
 use crate::doors::Doors;
+use crate::facts::{self, Fact};
 use crate::fleet::Fleet;
 use crate::imei::Imei;
 use crate::intake::DirectoryMessage;
 use crate::mailbox::{CloseReason, Inbox, PortMessage, SessionId, SessionRef};
 use crate::notes::Notes;
 use crate::room::{Room, Share};
+use crate::trace::Traces;
+pub use stalls::{Stall, Stalls};
 use strangers::Stranger;
 pub use strangers::Strangers;
 
@@ -51,6 +59,8 @@ pub struct Surroundings {
     pub waiting_used: Arc<AtomicUsize>,
     /// Sessions without a login, by address, of all ports together.
     pub strangers: Arc<Strangers>,
+    /// Packets that stopped half way, by network.
+    pub stalls: Arc<Stalls>,
     /// Sessions of all ports together.
     pub sessions_open: Arc<AtomicUsize>,
     /// How many there may be: the descriptors of the process, less those that the rest of it needs.
@@ -61,6 +71,8 @@ pub struct Surroundings {
     pub directory: Sender<DirectoryMessage>,
     /// The keeper's queue.
     pub notes: Notes,
+    /// Whoever looks at devices.
+    pub traces: Arc<Traces>,
     /// How long acks took.
     pub acks: Arc<Acks>,
     /// `[timeouts]`
@@ -154,6 +166,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Port {
     /// A port that serves `conf` on an already bound socket.
     pub fn new(conf: PortConf, address: SocketAddr, listener: TcpListener) -> Port {
+        // Set here and not where the socket is made, because a socket may outlive the conf that it was bound with. What is
+        // accepted inherits it; 0 takes a former bound away.
+        let max_segment = u32::from(conf.max_segment.unwrap_or(0));
+        if let Err(error) = SockRef::from(&listener).set_tcp_mss(max_segment) {
+            let port = bind::label(&address);
+            facts::say(
+                Fact::PortPartly,
+                format_args!("port={port} max_segment={max_segment} is not heeded: {error}"),
+            );
+        }
         Port {
             address,
             label: bind::label(&address),
@@ -307,8 +329,35 @@ impl Port {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
     use crate::conf::{Listen, Protocol};
+
+    #[test]
+    fn a_device_is_asked_for_small_segments_and_no_longer_when_the_conf_stops_asking() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // What the device's side puts into one segment, once it has heard what it may.
+        let segment = || {
+            let device = TcpStream::connect(address).unwrap();
+            SockRef::from(&device).tcp_mss().unwrap()
+        };
+        let conf = |max_segment| PortConf {
+            listen: Listen::Address(address),
+            protocol: Protocol::Teltonika,
+            accept: None,
+            allow: Vec::new(),
+            device: None,
+            max_segment,
+        };
+        let usual = segment();
+        let port = Port::new(conf(Some(700)), address, listener);
+        assert!(segment() <= 700, "{} bytes, usually {usual}", segment());
+        assert!(usual > 1460, "loopback carries large segments: {usual}");
+        let _port = port.with_conf(conf(None)).unwrap();
+        assert_eq!(segment(), usual);
+    }
 
     #[test]
     fn a_list_of_sessions_is_cut_short_and_still_counts_them_all() {
@@ -322,12 +371,13 @@ mod tests {
             accept: None,
             allow: Vec::new(),
             device: None,
+            max_segment: None,
         };
         let port = Port::new(conf, address, listener);
         for slot in 0..4 {
             let entry = SessionEntry {
                 serial: slot,
-                stream: Arc::new(TcpStream::connect(address).unwrap()),
+                stream: Arc::new(mio::net::TcpStream::connect(address).unwrap()),
                 peer: address,
                 imei: imeis.get(slot as usize).copied(),
                 connected_at_us: 0,

@@ -4,6 +4,7 @@
 
 use super::slot::Phase;
 use super::thread::{Thread, text};
+use super::traced::said;
 use crate::clock;
 use crate::facts::{self, Fact};
 
@@ -29,6 +30,15 @@ impl Thread {
         slot.phase = Phase::Slowed(until);
         let session = slot.id(index);
         self.timers.plan(session, &mut slot.planned, until);
+        let wait_ms = until.saturating_sub(now);
+        self.trace(index, || {
+            said(&format!(
+                "it sends too much, and is read again in {wait_ms} ms"
+            ))
+        });
+        let Some(slot) = self.slots.get_mut(index) else {
+            return true;
+        };
         if !slot.slowed_reported {
             slot.slowed_reported = true;
             let (port, imei) = (&self.port.label, text(slot.imei()));

@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 
 use super::slot::{Got, Phase};
 use super::thread::{READ_BYTES, Thread, text};
+use super::traced::said;
 use crate::clock;
 use crate::facts::{self, Fact};
 use crate::protocol::teltonika::frame::PING;
 use crate::protocol::teltonika::session::{LOGIN_REFUSED, Output};
+use crate::trace::Seen;
 
 /// Bytes that one session may have read in one turn.
 const TURN_BYTES: usize = 64 * 1024;
@@ -91,12 +93,17 @@ impl Thread {
                     Got::End => slot.at_end = true,
                     Got::Broken(error) => {
                         let text = error.to_string();
+                        self.note_stall(index);
                         return self.drop_slot(index, &text);
                     }
                 }
             }
+            let imei = slot.imei();
+            if filled > held {
+                self.trace(index, || Seen::Read(scratch[held..filled].into()));
+            }
             if filled > held || (fresh && held > 0) {
-                self.port.begin_turn(slot.imei(), &scratch[..filled]);
+                self.port.begin_turn(imei, &scratch[..filled]);
                 let consumed = self.process(index, &scratch[..filled]);
                 self.hold(index, &scratch[consumed..filled]);
             }
@@ -109,6 +116,7 @@ impl Thread {
                 slot.early = false;
             }
             if slot.at_end && matches!(slot.phase, Phase::Open) {
+                self.note_stall(index);
                 return self.close(index, "closed by the device");
             }
             if !slot.readable || !matches!(slot.phase, Phase::Open) {
@@ -139,8 +147,11 @@ impl Thread {
             taken += consumed;
             match output {
                 Output::Need(_) => return taken,
-                Output::Ping => {}
-                Output::Login(imei) => self.log_in(index, imei),
+                Output::Ping => self.trace(index, || said("ping")),
+                Output::Login(imei) => {
+                    self.trace_login(index, imei, &input[taken - consumed..]);
+                    self.log_in(index, imei);
+                }
                 Output::BadLogin(error) => {
                     let (port, peer) = (&self.port.label, slot.peer);
                     facts::say(
@@ -151,6 +162,7 @@ impl Thread {
                 }
                 Output::Packet(packet) => {
                     fail::fail_point!("port-packet");
+                    self.trace(index, || Seen::packet(packet.frame));
                     self.take_packet(
                         index,
                         packet.n_records,
@@ -163,6 +175,7 @@ impl Thread {
                     error,
                     declared,
                 } => {
+                    self.trace(index, || Seen::Packet(format!("not readable: {error}")));
                     self.take_broken(index, frame, error, declared);
                 }
                 Output::Command { codec_id } => {
@@ -171,6 +184,9 @@ impl Thread {
                         Fact::CommandFrame,
                         format_args!("port={port} imei={imei} codec={codec_id}"),
                     );
+                    self.trace(index, || {
+                        said(&format!("command frame of codec {codec_id}"))
+                    });
                 }
                 Output::Garbage(error) => {
                     let (port, peer, imei) = (&self.port.label, slot.peer, text(slot.imei()));
@@ -178,6 +194,7 @@ impl Thread {
                         Fact::NotTheProtocol,
                         format_args!("port={port} peer={peer} imei={imei} error={error}"),
                     );
+                    self.trace(index, || said(&format!("not the protocol: {error}")));
                     self.close(index, "not the protocol");
                 }
                 Output::BeforeLogin => {

@@ -63,7 +63,7 @@ fn connect_to(
         place: place(target),
         reason: error.to_string(),
     })?;
-    let mut one = single(config, target, address);
+    let mut one = single(config, target, address)?;
     one.application_name(application_name)
         .connect_timeout(timeouts.tcp)
         .tcp_user_timeout(timeouts.tcp)
@@ -233,6 +233,35 @@ fn targets(config: &Config) -> Vec<Target> {
         .collect()
 }
 
+/// Where a PostgreSQL of the conf is.
+#[derive(Debug)]
+pub enum Server {
+    /// At a socket of this machine.
+    Socket(PathBuf),
+    /// Elsewhere, by name and port, and the addresses that the name has.
+    Network(String, io::Result<Vec<SocketAddr>>),
+}
+
+/// The servers that `url` means. Blocks while their names are looked up; connects to none.
+///
+/// # Errors
+/// When the URL cannot be understood.
+pub fn servers(url: &str) -> Result<Vec<Server>, StoreError> {
+    let config = config(url, &|key| std::env::var(key).ok())?;
+    let server = |target: Target| match &target.host {
+        Host::Unix(directory) => Server::Socket(socket_path(directory, target.port)),
+        Host::Tcp(name) => Server::Network(place(&target), addresses(&target, name)),
+    };
+    Ok(targets(&config).into_iter().map(server).collect())
+}
+
+fn addresses(target: &Target, name: &str) -> io::Result<Vec<SocketAddr>> {
+    match target.address {
+        Some(address) => Ok(vec![SocketAddr::new(address, target.port)]),
+        None => Ok((name, target.port).to_socket_addrs()?.collect()),
+    }
+}
+
 fn socket_path(directory: &Path, port: u16) -> PathBuf {
     directory.join(format!(".s.PGSQL.{port}"))
 }
@@ -257,12 +286,8 @@ fn probe(target: &Target, within: Duration) -> io::Result<Option<IpAddr>> {
             Ok(None)
         }
         Host::Tcp(name) => {
-            let addresses: Vec<SocketAddr> = match target.address {
-                Some(address) => vec![SocketAddr::new(address, target.port)],
-                None => (name.as_str(), target.port).to_socket_addrs()?.collect(),
-            };
             let mut refused = io::Error::other("the name has no address");
-            for address in addresses {
+            for address in addresses(target, name)? {
                 match probe_tcp(address, within) {
                     Ok(()) => return Ok(Some(address.ip())),
                     Err(error) => refused = error,
@@ -304,8 +329,8 @@ where
     }
 }
 
-/// `config` with `target` as its only host, at the address that answered.
-fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Config {
+/// `config` with `target` as its only host, at the address that answered, and with the password.
+fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Result<Config, StoreError> {
     let mut one = Config::new();
     match &target.host {
         Host::Tcp(name) => one.host(name),
@@ -343,12 +368,12 @@ fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Config {
                     .map(str::to_owned)
                     .or_else(|| std::env::var("USER").ok()),
             },
-        ),
+        )?,
     };
     if let Some(password) = found {
         one.password(password);
     }
-    one
+    Ok(one)
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use crate::imei::Imei;
 /// The channel on which each change of a device is notified, with its IMEI.
 pub const DEVICE_CHANNEL: &str = "trackport_device";
 
+/// The channel on which it is notified that a device was erased, with its IMEI.
+pub const FORGOTTEN_CHANNEL: &str = "trackport_forgotten";
+
 /// What the server needs to know of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownDevice {
@@ -91,6 +94,18 @@ pub fn changed_since(client: &mut Client, version: i64) -> Result<Vec<KnownDevic
         .iter()
         .map(known)
         .collect()
+}
+
+/// Whether there is a device with this IMEI.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn is_there(client: &mut Client, imei: Imei) -> Result<bool, StoreError> {
+    let row = client.query_one(
+        "SELECT EXISTS (SELECT FROM trackport.device WHERE imei = $1)",
+        &[&imei.to_string()],
+    )?;
+    Ok(row.get(0))
 }
 
 /// Makes a device with this state where there is none yet, and returns the one there is: also its state is the

@@ -3,6 +3,8 @@
 //! Knows SQLSTATEs; does not know batches or threads: who asks `class` decides how to retry or split.
 
 use std::error::Error as _;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use postgres::error::SqlState;
@@ -16,6 +18,17 @@ pub enum StoreError {
     /// The connection URL cannot be used.
     #[error("[database] url: {0}")]
     Url(String),
+    /// The password lies in a file that cannot be read.
+    #[error(
+        "the password's file {} cannot be read: {source}; it must be there and readable by the user that trackport runs as",
+        file.display()
+    )]
+    PasswordFile {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// No server answered within the time-out.
     #[error("no PostgreSQL at {place}: {reason}")]
     Unreachable {
@@ -86,11 +99,22 @@ impl StoreError {
             StoreError::Migration { source, .. } => class(source),
             StoreError::Unreachable { .. } | StoreError::MigrationLocked(_) => ErrorClass::Retry,
             StoreError::Url(_)
+            | StoreError::PasswordFile { .. }
             | StoreError::Edited { .. }
             | StoreError::Newer { .. }
             | StoreError::Older { .. }
             | StoreError::Refused(_) => ErrorClass::Person,
         }
+    }
+
+    /// Whether the server turned this user away, or does not let it do this.
+    pub fn is_turned_away(&self) -> bool {
+        let StoreError::Database(error) = self else {
+            return false;
+        };
+        error.code().is_some_and(|state| {
+            state.code().starts_with("28") || *state == SqlState::INSUFFICIENT_PRIVILEGE
+        })
     }
 
     /// Whether the server is away: not there, gone in the middle, or going or coming just now (57P…).

@@ -264,7 +264,8 @@ static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     };
     Statements {
         update: format!(
-            "INSERT INTO trackport.latest AS l ({names}) SELECT * FROM unnest({arrays}) {conflict}"
+            "INSERT INTO trackport.latest AS l ({names}) SELECT * FROM unnest({arrays}) AS n ({names})
+             WHERE EXISTS (SELECT FROM trackport.device d WHERE d.id = n.device_id) {conflict}"
         ),
         repair: repair(
             "d.id IN (SELECT id FROM trackport.device WHERE id > $2 ORDER BY id LIMIT $3)",

@@ -46,6 +46,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "quarantine_desk",
         sql: include_str!("schema/0005_quarantine_desk.sql"),
     },
+    Migration {
+        version: 6,
+        name: "moving",
+        sql: include_str!("schema/0006_moving.sql"),
+    },
 ];
 
 /// The version of the schema that this program needs.

@@ -15,8 +15,14 @@ pub mod directory;
 pub mod error;
 /// A few rows in one statement.
 mod few;
+/// Erasing a device.
+pub mod forget;
+/// What is asked of a database that may be ill.
+pub mod health;
 /// What quarantine holds, as an operator works on it.
 pub mod held;
+/// Positions of another server.
+pub mod imported;
 /// Batches into `record`.
 pub mod insert;
 /// Refused logins and the fates of threads.

@@ -14,6 +14,7 @@ use postgres::{Client, Transaction};
 pub use super::attach::Partition;
 use super::attach::{PIECE, make, quoted};
 use super::error::StoreError;
+use super::imported::drop_imported;
 use crate::conf::PartitionWidth;
 
 /// How long a lock on a table is waited for. A little longer than PostgreSQL's `deadlock_timeout`, after which an automatic
@@ -36,6 +37,8 @@ pub struct Expired {
     pub dropped: Vec<String>,
     /// Rows deleted from the default partition.
     pub n_default_rows: u64,
+    /// Imported positions deleted.
+    pub n_imported_rows: u64,
     /// Whether nothing so old is left; false: call again.
     pub is_complete: bool,
 }
@@ -89,7 +92,7 @@ pub fn list_partitions(client: &mut Client) -> Result<Vec<Partition>, StoreError
     Ok(found)
 }
 
-/// Drops a partition that ends more than `keep` before `now`, or deletes some such old rows from the default one.
+/// Drops a partition that ends more than `keep` before `now`, or deletes some such old rows from the default one, or some imported ones.
 ///
 /// One of them per call, so that it takes no longer than one statement: call again until the work is complete.
 ///
@@ -121,7 +124,9 @@ pub fn drop_expired(
              SELECT ctid FROM trackport.record_default WHERE time < $1 LIMIT $2))",
         &[&oldest, &N_DELETED_AT_ONCE],
     )?;
-    expired.is_complete = expired.n_default_rows < N_DELETED_AT_ONCE.unsigned_abs();
+    if expired.n_default_rows < N_DELETED_AT_ONCE.unsigned_abs() {
+        (expired.n_imported_rows, expired.is_complete) = drop_imported(client, oldest)?;
+    }
     Ok(expired)
 }
 

@@ -1,12 +1,20 @@
 //! Where the password of the database comes from when the URL has none.
 //!
-//! In this order: the credential `database_password` that systemd passes, PGPASSWORD, the password file.
-//! Knows libpq's rules for the file; logs where it was not used, never what it holds.
+//! In this order: the file that TRACKPORT_DATABASE_PASSWORD_FILE names, the credential `database_password` in the directory that
+//! systemd passes (a container's secrets lie in such a directory, too), PGPASSWORD, libpq's password file.
+//! Read at each connection, so that a password that was changed is found. Knows libpq's rules for its file; logs where that
+//! was not used, never what anything holds.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+
+/// Names a file that holds the password and nothing else.
+const PASSWORD_FILE: &str = "TRACKPORT_DATABASE_PASSWORD_FILE";
 
 /// For whom a password is looked up.
 pub(super) struct Whom {
@@ -21,26 +29,49 @@ pub(super) struct Whom {
 }
 
 /// The password for `whom`, if any place has one. `env` reads a variable.
-pub(super) fn find(env: &dyn Fn(&str) -> Option<PathBuf>, whom: &Whom) -> Option<Vec<u8>> {
-    if let Some(directory) = env("CREDENTIALS_DIRECTORY")
-        && let Ok(mut password) = fs::read(directory.join("database_password"))
-    {
-        while password
-            .last()
-            .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
-        {
-            password.pop();
+///
+/// # Errors
+/// When a place was named and cannot be read: to ask another one instead would end in a riddle.
+pub(super) fn find(
+    env: &dyn Fn(&str) -> Option<PathBuf>,
+    whom: &Whom,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    if let Some(file) = env(PASSWORD_FILE).filter(|file| !file.as_os_str().is_empty()) {
+        return match read_line(&file) {
+            Ok(password) => Ok(Some(password)),
+            Err(source) => Err(StoreError::PasswordFile { file, source }),
+        };
+    }
+    if let Some(directory) = env("CREDENTIALS_DIRECTORY") {
+        let file = directory.join("database_password");
+        match read_line(&file) {
+            Ok(password) => return Ok(Some(password)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(StoreError::PasswordFile { file, source }),
         }
-        return Some(password);
     }
     if let Some(password) = env("PGPASSWORD") {
-        return Some(password.into_os_string().into_vec());
+        return Ok(Some(password.into_os_string().into_vec()));
     }
-    let file = env("PGPASSFILE").or_else(|| env("HOME").map(|home| home.join(".pgpass")))?;
-    let text = read_private(&file)?;
-    text.lines()
-        .find_map(|line| password_in(line, whom))
-        .map(String::into_bytes)
+    let file = env("PGPASSFILE").or_else(|| env("HOME").map(|home| home.join(".pgpass")));
+    let text = file.and_then(|file| read_private(&file));
+    Ok(text.and_then(|text| {
+        text.lines()
+            .find_map(|line| password_in(line, whom))
+            .map(String::into_bytes)
+    }))
+}
+
+/// A file that holds the password and perhaps the end of its line.
+fn read_line(file: &Path) -> io::Result<Vec<u8>> {
+    let mut password = fs::read(file)?;
+    while password
+        .last()
+        .is_some_and(|byte| matches!(byte, b'\n' | b'\r'))
+    {
+        password.pop();
+    }
+    Ok(password)
 }
 
 fn read_private(file: &Path) -> Option<String> {
@@ -111,8 +142,45 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_of_systemd_comes_first_and_ends_before_its_line_does() {
+        let folder =
+            std::env::temp_dir().join(format!("trackport-password-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let env = |name: &str| match name {
+            "CREDENTIALS_DIRECTORY" => Some(folder.clone()),
+            "PGPASSWORD" => Some(PathBuf::from("from env")),
+            _ => None,
+        };
+        // The unit names the credential; where the file is missing there is none.
+        assert_eq!(find(&env, &whom()).unwrap(), Some(b"from env".to_vec()));
+        fs::write(folder.join("database_password"), "se cret\r\n").unwrap();
+        assert_eq!(find(&env, &whom()).unwrap(), Some(b"se cret".to_vec()));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn the_environment_has_the_password_without_a_credential() {
         let env = |name: &str| (name == "PGPASSWORD").then(|| PathBuf::from("from env"));
-        assert_eq!(find(&env, &whom()), Some(b"from env".to_vec()));
+        assert_eq!(find(&env, &whom()).unwrap(), Some(b"from env".to_vec()));
+        // A directory of secrets that has none for the database.
+        let env = |name: &str| match name {
+            "PGPASSWORD" => Some(PathBuf::from("from env")),
+            "CREDENTIALS_DIRECTORY" => Some(PathBuf::from("/nonexistent")),
+            _ => None,
+        };
+        assert_eq!(find(&env, &whom()).unwrap(), Some(b"from env".to_vec()));
+    }
+
+    #[test]
+    fn a_file_that_was_named_and_cannot_be_read_is_told() {
+        let env = |name: &str| match name {
+            "PGPASSWORD" => Some(PathBuf::from("from env")),
+            PASSWORD_FILE => Some(PathBuf::from("/nonexistent/password")),
+            _ => None,
+        };
+        let told = find(&env, &whom()).unwrap_err().to_string();
+        assert!(told.contains("/nonexistent/password"), "{told}");
+        let env = |name: &str| (name == PASSWORD_FILE).then(PathBuf::new);
+        assert_eq!(find(&env, &whom()).unwrap(), None, "empty is not set");
     }
 }

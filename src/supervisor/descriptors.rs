@@ -20,9 +20,14 @@ const SESSIONS_MIN: usize = 16;
 /// Sessions that fit, by the soft limit of open files; without a limit that can be read, any number.
 pub(super) fn sessions_max(n_ports: usize, n_writers: usize, has_web: bool) -> usize {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    sessions_by(&limits, n_ports, n_writers, has_web)
+}
+
+/// The same by the text of a process's `/proc/PID/limits`.
+pub fn sessions_by(limits: &str, n_ports: usize, n_writers: usize, has_web: bool) -> usize {
     let kept =
         RESERVE + PER_PORT * n_ports + PER_WRITER * n_writers + if has_web { WEB } else { 0 };
-    soft_limit(&limits)
+    soft_limit(limits)
         .map_or(usize::MAX, |limit| limit.saturating_sub(kept))
         .max(SESSIONS_MIN)
 }

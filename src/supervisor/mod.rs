@@ -6,7 +6,7 @@
 //! is ignored. `worker.rs` is one supervised thread, `staff.rs` their lives, `ports.rs` the ports and the conf's changes,
 //! `web.rs` the web's sockets, `stop.rs` the order of stopping, `report.rs` what is told, `watchdog.rs` systemd's.
 
-mod descriptors;
+pub mod descriptors;
 mod policy;
 mod ports;
 mod report;
@@ -35,11 +35,13 @@ use crate::drain;
 use crate::facts::{self, Fact};
 use crate::hub::{Ask, Hub};
 use crate::intake::{DirectoryMessage, Queued};
+use crate::life::Life;
 use crate::notes::{Note, Notes};
 use crate::port;
 use crate::port::bind::{BindError, Bound};
 use crate::port::passed::Passed;
 use crate::room::Room;
+use crate::trace::Scribe;
 use crate::writer::Seat;
 
 use ports::Unbound;
@@ -56,6 +58,8 @@ const STANDSTILL_MS: Millis = 1_000;
 /// What a thread that is restarted on request may take to finish.
 const RESTART_FINISH: Duration = Duration::from_secs(3);
 const SECOND_MS: Millis = 1_000;
+/// What a trace may last; nobody hears its heartbeat.
+const TRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,11 +160,13 @@ impl Supervisor {
             receive_used: Arc::clone(&hub.receive_used),
             waiting_used: Arc::clone(&hub.waiting_used),
             strangers: Arc::default(),
+            stalls: Arc::clone(&hub.stalls),
             sessions_open: Arc::clone(&hub.sessions_open),
             sessions_max: Arc::clone(&hub.sessions_max),
             doors,
             directory,
             notes: notes.clone(),
+            traces: Arc::clone(&hub.traces),
             acks: Arc::clone(&hub.acks),
             timeouts: conf.timeouts.clone(),
             limits: conf.limits.clone(),
@@ -320,6 +326,22 @@ impl Supervisor {
                 // An error means that the control thread has given up waiting.
                 let _ = answer.try_send(found);
             }
+            Ask::Trace(scribe) => self.start_trace(scribe),
+        }
+    }
+
+    /// Starts the thread of one trace. It is not watched: it hands nothing on and keeps nobody waiting, and its reader sees when it ends.
+    fn start_trace(&self, scribe: Scribe) {
+        let life = Arc::new(Life::new(&scribe.thread_name(), 0, TRACE_MAX));
+        let started = thread::start(&life, self.ended.0.clone(), move |_| {
+            scribe.run();
+            Ok(())
+        });
+        if let Err(error) = started {
+            facts::say(
+                Fact::ControlFailed,
+                format_args!("error=no thread for a trace: {error}"),
+            );
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::conf::{Conf, Listen, PortConf};
 use crate::facts::{self, Fact};
 use crate::hub::{Listener, UnboundReport};
 use crate::life::Life;
+use crate::logging;
 use crate::port::Port;
 use crate::port::bind::{self, Address, BindError, Bound};
 use crate::port::passed::Unwanted;
@@ -147,6 +148,8 @@ impl Supervisor {
                             Fact::ThreadDied,
                             format_args!("port={} error={error}: no thread", conf.listen),
                         );
+                        // Without this it would be in use when it is tried again.
+                        systemd::forget_socket(&bound.address);
                         self.keep_trying(conf, Some(bound.address), &error.to_string());
                     }
                 }
@@ -218,7 +221,7 @@ impl Supervisor {
             facts::say(
                 Fact::SocketUnwanted,
                 format_args!(
-                    "address={} name={name}: passed by systemd, and no port of the conf",
+                    "address={} name={name}: passed by systemd, and the conf listens on it no more",
                     bind::label(&address)
                 ),
             );
@@ -245,6 +248,9 @@ impl Supervisor {
     }
 
     fn take_over(&mut self, conf: Conf) {
+        // First, so that what is said of the rest is said as the new conf wants it.
+        logging::apply(&conf.log);
+        self.conf.log = conf.log.clone();
         for warning in &conf.warnings {
             facts::say(Fact::ConfOdd, format_args!("{warning}"));
         }

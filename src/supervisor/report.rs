@@ -73,18 +73,66 @@ impl Supervisor {
             ),
         );
         for thread in &status.threads {
-            log::info!(target: "trackport", "state thread={:?} generation={} state={} beat_age_ms={} failures={} last_failure={:?}", thread.name, thread.generation, thread.state, thread.beat_age_ms, thread.failures, thread.last_failure);
+            facts::tell(
+                Fact::State,
+                format_args!(
+                    "thread={:?} generation={} state={} beat_age_ms={} failures={} last_failure={:?}",
+                    thread.name,
+                    thread.generation,
+                    thread.state,
+                    thread.beat_age_ms,
+                    thread.failures,
+                    thread.last_failure
+                ),
+            );
         }
         for port in &status.ports {
-            log::info!(target: "trackport", "state port={} state={} sessions={} connections={} packets={} records={} bytes={}", port.label, port.state, port.sessions, port.connections, port.packets, port.records, port.bytes);
+            facts::tell(
+                Fact::State,
+                format_args!(
+                    "port={} state={} sessions={} connections={} packets={} records={} bytes={}",
+                    port.label,
+                    port.state,
+                    port.sessions,
+                    port.connections,
+                    port.packets,
+                    port.records,
+                    port.bytes
+                ),
+            );
         }
         for writer in &status.writers {
-            log::info!(target: "trackport", "state writer={} database={} queued={} batches={} records={} last_batch_ms={} last_error={:?}", writer.name, writer.database, writer.queued, writer.batches, writer.records, writer.last_batch_ms, writer.last_error);
+            facts::tell(
+                Fact::State,
+                format_args!(
+                    "writer={} database={} queued={} batches={} records={} last_batch_ms={} last_error={:?}",
+                    writer.name,
+                    writer.database,
+                    writer.queued,
+                    writer.batches,
+                    writer.records,
+                    writer.last_batch_ms,
+                    writer.last_error
+                ),
+            );
         }
         let spool = &status.spool;
-        log::info!(target: "trackport", "state spool={} segments={} bytes={} packets={} records={} records_in={} records_out={} trouble={:?}", spool.state, spool.segments, spool.bytes, spool.packets, spool.records, spool.total_records_in, spool.total_records_out, spool.trouble);
+        facts::tell(
+            Fact::State,
+            format_args!(
+                "spool={} segments={} bytes={} packets={} records={} records_in={} records_out={} trouble={:?}",
+                spool.state,
+                spool.segments,
+                spool.bytes,
+                spool.packets,
+                spool.records,
+                spool.total_records_in,
+                spool.total_records_out,
+                spool.trouble
+            ),
+        );
         for (name, n) in &status.counts {
-            log::info!(target: "trackport", "state fact={name:?} count={n}");
+            facts::tell(Fact::State, format_args!("count_of={name:?} count={n}"));
         }
     }
 }

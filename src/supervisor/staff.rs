@@ -239,7 +239,10 @@ impl Supervisor {
                         ),
                     });
                 }
-                log::info!(target: "trackport", "sessions shut down port={} sessions={n_sessions}", bound.label);
+                log::info!(
+                    "sessions shut down port={} sessions={n_sessions}",
+                    bound.label
+                );
             }
             Role::Writer(index) => {
                 // Their devices send them again.

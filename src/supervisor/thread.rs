@@ -40,7 +40,10 @@ pub fn install_panic_hook() {
         let what = payload_text(info.payload());
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let text = format!("{what} at {place}");
-        log::error!(target: "trackport", "panic thread={} message={text:?}", thread::current().name().unwrap_or("-"));
+        log::error!(
+            "panic thread={} message={text:?}",
+            thread::current().name().unwrap_or("-")
+        );
         PANIC.with_borrow_mut(|panic| *panic = Some(text));
     }));
 }

@@ -58,6 +58,7 @@ impl Supervisor {
         }
         let mut reason = reasons.join("; ");
         if !bound.is_empty() {
+            let addresses: Vec<_> = bound.iter().map(|one| one.address).collect();
             let site = Site::new(bound);
             let label = site.label();
             match self.hire(Role::Web(Arc::new(site))) {
@@ -67,7 +68,11 @@ impl Supervisor {
                     }
                     return facts::say(Fact::WebBound, format_args!("web={label}"));
                 }
-                Err(error) => reason = error.to_string(),
+                Err(error) => {
+                    reason = error.to_string();
+                    // Without this they would be in use when they are tried again.
+                    addresses.iter().for_each(systemd::forget_socket);
+                }
             }
         }
         // A try like the one before is no news.

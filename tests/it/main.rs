@@ -37,8 +37,14 @@ mod quarantine;
 mod bad_input;
 // The database or trackport itself goes away.
 mod outage;
+// Backups, and moves to another server or machine, while devices send.
+mod backup;
 // The operator speaks to the running server.
 mod signals;
+// Somebody looks at one device of the running server.
+mod tracing;
+// How much is said in the log, and where.
+mod log;
 // What systemd is told.
 mod systemd;
 // What the torture run relies on.
@@ -55,8 +61,18 @@ mod clocks;
 mod partitions;
 // The conf file and the command line.
 mod conf_cli;
+// What a release needs of the system that it is installed on.
+mod glibc;
+// The environment in place of the conf file, and health checks.
+mod environment;
 // What waits on disk, in the hands of people.
 mod spool_cli;
+// Whoever moves in from Traccar.
+mod traccar;
+// A device that is erased, while it goes on sending.
+mod forget;
+// What stands between a tracker and a row, and whether it is found.
+mod doctor;
 // Tools that play devices and explain packets.
 mod tools;
 // Locks, floods and limits.

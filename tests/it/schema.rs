@@ -599,6 +599,14 @@ fn old_rows_of_the_default_partition_are_deleted_piece_by_piece() {
     assert_eq!(pieces, [10_000, 5_000]);
 }
 
+/// Devices 1 and 2: `latest` has rows of devices only.
+fn two_devices(client: &mut Client) {
+    for number in 1..=2 {
+        let device = device::add(client, imei(number), &DeviceChange::default()).unwrap();
+        assert_eq!(u64::try_from(device.id).unwrap(), number);
+    }
+}
+
 fn latest_row(device_id: i32, time: SystemTime, satellites: i16) -> LatestRow {
     LatestRow {
         device_id,
@@ -637,6 +645,7 @@ fn update(client: &mut Client, rows: &[LatestRow]) -> u64 {
 #[test]
 fn latest_never_goes_back_and_keeps_the_newest_fix() {
     let (_database, mut client) = shared().migrated();
+    two_devices(&mut client);
     let at = |s: u64| noon() - Duration::from_secs(1000) + Duration::from_secs(s);
     // Out of order, two devices mixed; the newest of device 1 has no fix.
     let rows = [
@@ -674,8 +683,18 @@ fn latest_never_goes_back_and_keeps_the_newest_fix() {
 }
 
 #[test]
+fn a_device_that_is_not_there_any_more_has_no_latest() {
+    let (_database, mut client) = shared().migrated();
+    two_devices(&mut client);
+    let rows = [latest_row(2, noon(), 5), latest_row(3, noon(), 5)];
+    assert_eq!(update(&mut client, &rows), 1);
+    assert_eq!(latest(&mut client, 3), None);
+}
+
+#[test]
 fn a_clock_far_ahead_never_becomes_latest() {
     let (_database, mut client) = shared().migrated();
+    two_devices(&mut client);
     let far = noon() + Duration::from_secs(3601);
     assert_eq!(update(&mut client, &[latest_row(1, far, 5)]), 0);
     let near = noon() + Duration::from_secs(3600);

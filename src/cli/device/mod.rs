@@ -1,8 +1,9 @@
 //! `trackport device`: says which devices may log in, and shows what is known of them.
 //!
 //! Works on the database alone; a running server hears of each change by itself. `sheet.rs` reads and writes CSV,
-//! `show.rs` is the text and JSON for people and programs.
+//! `show.rs` is the text and JSON for people and programs. Only `forget.rs`, which erases a device, speaks to the server as well.
 
+mod forget;
 mod sheet;
 mod show;
 
@@ -109,11 +110,27 @@ pub enum Command {
         name: String,
     },
     /// Take devices out of the fleet; their records stay and their sessions are closed
+    ///
+    /// Removing is a state and can be taken back: `device add` brings a device back with its records. What erases a device for
+    /// ever, with all its records, is `device forget`.
     Remove {
         /// The devices
         #[arg(required = true)]
         imeis: Vec<Imei>,
     },
+    /// Erase a device for ever: its records and everything else that is known of it
+    ///
+    /// Keeps the device out, waits until the running server and its spool hold nothing of it any more, and deletes all rows of it from all
+    /// tables: records, imported positions, latest position, quarantine, refused logins, commands, events, the device itself. Needs the
+    /// database; beside a running server it needs its control socket and the right to read its spool, so run it as root or as the server's
+    /// user. Interrupted, it leaves a refused device: run it again.
+    ///
+    /// Backups, exported files and logs are not within its reach. `device remove` only takes a device out of service.
+    #[command(after_help = "\
+Examples:
+  trackport device forget 356307042441013
+  trackport device forget 356307042441013 --refuse --yes")]
+    Forget(forget::Args),
 }
 
 /// What people know of a device. An empty text takes a value away.
@@ -233,6 +250,11 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             }
         }
         Command::Remove { imeis } => return decide(path, imeis, device::remove),
+        Command::Forget(args) => {
+            // It asks and waits; nobody else shall wait for standard output meanwhile.
+            drop(out);
+            return forget::run(args, path);
+        }
     }
     Ok(())
 }

@@ -82,7 +82,7 @@ fn other_words<T>() -> anyhow::Result<T> {
     )
 }
 
-fn ask_status(path: &Path) -> anyhow::Result<Status> {
+pub(super) fn ask_status(path: &Path) -> anyhow::Result<Status> {
     match ask(&conf::load(path)?, &Request::Status)? {
         Response::Status(status) => Ok(*status),
         _ => other_words(),
@@ -190,7 +190,12 @@ fn ask_each(conf: &Conf, requests: impl Iterator<Item = Request>) -> anyhow::Res
                 eprintln!("trackport: {text}");
                 failed = true;
             }
-            Response::Status(_) | Response::Sessions { .. } => return other_words(),
+            Response::Status(_)
+            | Response::Sessions { .. }
+            | Response::Device { .. }
+            | Response::Line { .. } => {
+                return other_words();
+            }
         }
     }
     if failed { Err(Failed.into()) } else { Ok(()) }

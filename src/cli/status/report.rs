@@ -56,6 +56,23 @@ pub(super) fn status(out: &mut impl Write, status: &Status, now: SystemTime) -> 
             amount(status.quarantine_unacked)
         )?;
     }
+    for trace in &status.traces {
+        let to = if trace.to_log {
+            "the log"
+        } else {
+            "a terminal"
+        };
+        let (imei, until) = (printable(&trace.imei), printable(&trace.until));
+        writeln!(out, "traced: {imei} to {to} until {until}")?;
+    }
+    if status.log_lines_lost > 0 {
+        let lost = usize::try_from(status.log_lines_lost).unwrap_or(usize::MAX);
+        writeln!(
+            out,
+            "log: {} lost, because nobody read them in time",
+            count(lost, "line")
+        )?;
+    }
     writeln!(out)?;
     spool(out, status, now)?;
     writeln!(out)?;

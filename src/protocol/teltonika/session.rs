@@ -268,6 +268,11 @@ impl Session {
         self.known
     }
 
+    /// Whether packets are taken and one was begun and not completed.
+    pub fn is_half_way(&self) -> bool {
+        self.known && self.half && self.state == State::Reading
+    }
+
     /// When [`Session::expired`] becomes true if nothing happens before. A packet in flight is
     /// held to nothing but the idle time.
     pub fn deadline(&self, timeouts: &Timeouts) -> Millis {

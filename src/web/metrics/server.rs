@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use super::super::health;
 use super::families::{Families, Labels, Steps, label};
 use crate::acks::{BOUNDS_MS, Counted};
 use crate::control::messages::{self, Status};
@@ -13,7 +12,7 @@ use crate::control::server;
 use crate::facts::{self, Fact};
 use crate::hub::Hub;
 use crate::mailbox::Store;
-use crate::trouble::{self, Effect, Trouble};
+use crate::trouble::{self, Readiness, Trouble};
 
 const STORES: [(Store, &str); 2] = [(Store::Database, "database"), (Store::Spool, "spool")];
 
@@ -46,16 +45,16 @@ fn about(to: &mut Families<'_>, hub: &Hub, status: &Status) -> fmt::Result {
         &label("version", &status.version),
     )?;
     let troubles = trouble::troubles(hub);
-    let gravest = trouble::gravest(&troubles);
+    let readiness = trouble::readiness(&troubles);
     to.gauge(
         "trackport_ready",
         "1 while packets can be acknowledged, as /readyz says.",
-        u64::from(gravest != Some(Effect::NotReady)),
+        u64::from(readiness != Readiness::NotReady),
     )?;
     to.gauge(
         "trackport_degraded",
         "1 while packets are acknowledged and something that they rest on is missing, or they are not.",
-        u64::from(gravest >= Some(Effect::Degraded)),
+        u64::from(readiness != Readiness::Ready),
     )?;
     let kinds = Trouble::KINDS.iter().map(|&kind| {
         let n = troubles.iter().filter(|one| one.kind() == kind).count();
@@ -370,6 +369,6 @@ fn threads(to: &mut Families<'_>, hub: &Hub, status: &Status) -> fmt::Result {
     to.gauge(
         "trackport_supervisor_turn_age_seconds",
         "Since the supervisor's loop turned, which it does every 50 ms.",
-        health::supervisor_age(hub) as f64 / 1e3,
+        hub.supervisor_age() as f64 / 1e3,
     )
 }

@@ -26,7 +26,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_trackport");
 const PATIENCE: Duration = secs(30);
 
 /// A folder that nobody can make.
-const NO_SPOOL: &str = "directory = \"/proc/no-spool-here\"";
+pub const NO_SPOOL: &str = "directory = \"/proc/no-spool-here\"";
 
 /// Lines of a failed test's log that are shown.
 const LOG_LINES: usize = 150;
@@ -262,6 +262,11 @@ impl Daemon {
             .stderr(log);
         self.child = Some(command.spawn().expect("the program starts"));
         self.n_starts += 1;
+    }
+
+    /// Sets a variable of the environment of later starts.
+    pub fn set_env(&mut self, key: &str, value: &str) {
+        self.setup.env.push((key.to_owned(), value.to_owned()));
     }
 
     /// Injects these faults at later starts.

@@ -42,7 +42,12 @@ impl Device {
 
     /// Connects, if somebody listens.
     pub fn try_connect(port: u16) -> std::io::Result<Device> {
-        let stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), ANSWER)?;
+        Device::try_connect_at(([127, 0, 0, 1], port).into())
+    }
+
+    /// Connects to wherever somebody listens.
+    pub fn try_connect_at(address: SocketAddr) -> std::io::Result<Device> {
+        let stream = TcpStream::connect_timeout(&address, ANSWER)?;
         stream.set_nodelay(true)?;
         // A daemon that does not read must not hold a test for ever.
         stream.set_write_timeout(Some(ANSWER))?;
@@ -100,7 +105,12 @@ impl Device {
 
     /// Connects and logs in, if that works.
     pub fn try_login(port: u16, imei: Imei) -> Option<Device> {
-        let mut device = Device::try_connect(port).ok()?;
+        Device::try_login_at(([127, 0, 0, 1], port).into(), imei)
+    }
+
+    /// Connects to another machine and logs in, if that works.
+    pub fn try_login_at(address: SocketAddr, imei: Imei) -> Option<Device> {
+        let mut device = Device::try_connect_at(address).ok()?;
         device.try_send(&encode::login(imei)).ok()?;
         (device.answer(1, ANSWER) == Answer::Bytes(vec![1])).then_some(device)
     }

@@ -5,7 +5,8 @@
 //! PostgreSQL refuses. Everything ends with the test binary: by drop, or, for the shared cluster, by a
 //! process that waits for the binary's end.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,26 @@ pub fn shared() -> &'static Cluster {
 impl Cluster {
     /// Makes and starts a cluster.
     pub fn start() -> Cluster {
+        let cluster = Cluster::unmade();
+        run(cluster
+            .tool("initdb")
+            .args([
+                "-A",
+                "trust",
+                "-U",
+                "postgres",
+                "-E",
+                "UTF8",
+                "--no-sync",
+                "-D",
+            ])
+            .arg(cluster.data()));
+        cluster.settle();
+        cluster
+    }
+
+    /// A folder and a port for a cluster.
+    fn unmade() -> Cluster {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Short, because the path of a socket has about a hundred bytes.
         let folder = std::env::temp_dir().join(format!(
@@ -78,29 +99,33 @@ impl Cluster {
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
             .port();
-        let cluster = Cluster { folder, port };
-        run(cluster
-            .tool("initdb")
-            .args([
-                "-A",
-                "trust",
-                "-U",
-                "postgres",
-                "-E",
-                "UTF8",
-                "--no-sync",
-                "-D",
-            ])
-            .arg(cluster.data()));
+        Cluster { folder, port }
+    }
+
+    /// Gives it its settings, behind those that stand there, and starts it.
+    fn settle(&self) {
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\n\
+            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n\
              fsync = on\nmax_connections = 200\nlog_min_messages = warning\n",
-            cluster.folder.display()
+            self.port,
+            self.folder.display()
         );
-        let file = cluster.data().join("postgresql.auto.conf");
-        fs::write(&file, settings).expect("the settings of the cluster");
-        cluster.start_server();
-        cluster
+        File::options()
+            .append(true)
+            .create(true)
+            .open(self.data().join("postgresql.auto.conf"))
+            .and_then(|mut file| file.write_all(settings.as_bytes()))
+            .expect("the settings of the cluster");
+        self.start_server();
+    }
+
+    /// How its superuser connects, as `key=value` pairs.
+    fn keys(&self) -> String {
+        format!(
+            "host={} port={} user=postgres",
+            self.folder.display(),
+            self.port
+        )
     }
 
     /// Starts the server after `stop_server` or a kill.
@@ -121,6 +146,24 @@ impl Cluster {
             .tool("pg_ctl")
             .args(["stop", "-w", "-s", "-m", mode, "-D"])
             .arg(self.data()));
+    }
+
+    /// Asks for passwords over TCP from now on.
+    pub fn demand_passwords(&self) {
+        let rules = "local all all trust\nhost all all all scram-sha-256\n";
+        fs::write(self.data().join("pg_hba.conf"), rules).expect("the rules of the cluster");
+        // Whoever connects after it has returned is asked.
+        run(self
+            .tool("pg_ctl")
+            .args(["reload", "-s", "-D"])
+            .arg(self.data()));
+        super::eventually(PATIENCE, "the server asks for passwords", || {
+            let url = format!(
+                "postgresql://postgres:wrong@127.0.0.1:{}/postgres",
+                self.port
+            );
+            Client::connect(&url, postgres::NoTls).is_err()
+        });
     }
 
     /// Process id of the postmaster.
@@ -199,6 +242,37 @@ impl Cluster {
         let mut client = connect(&database.url);
         store::migrate(&mut client).expect("the schema");
         (database, client)
+    }
+
+    /// Where its data and its socket lie; its programs may write here.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs a program of PostgreSQL to its end, which must be a good one.
+    #[track_caller]
+    pub fn run_tool(&self, name: &str, args: &[&str]) {
+        run(self.tool(name).args(args));
+    }
+
+    /// A second server, which follows this one by `name`.
+    pub fn standby(&self, name: &str) -> Cluster {
+        let standby = Cluster::unmade();
+        let from = format!("{} application_name={name}", self.keys());
+        run(standby
+            .tool("pg_basebackup")
+            .args(["-c", "fast", "-R", "-d", &from, "-D"])
+            .arg(standby.data()));
+        standby.settle();
+        standby
+    }
+
+    /// Makes a standby the server that is written to.
+    pub fn promote(&self) {
+        run(self
+            .tool("pg_ctl")
+            .args(["promote", "-w", "-s", "-D"])
+            .arg(self.data()));
     }
 
     fn data(&self) -> PathBuf {
@@ -296,7 +370,7 @@ fn bin() -> PathBuf {
         .expect("PostgreSQL's programs: install the package postgresql")
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
