@@ -191,6 +191,8 @@ fn started_without_a_database_it_waits_for_it() {
                     .any(|trouble| trouble.contains("writer-0"))
         })
     });
+    // The control socket is there before the ports are.
+    daemon.wait_serving();
     let mut device = Device::connect(port);
     device.send(&login(imei(1)));
     device.expect_silence(secs(2));

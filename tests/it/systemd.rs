@@ -31,6 +31,15 @@ impl Systemd {
     /// The next line that begins with `begin`; others are passed over.
     #[track_caller]
     fn wait(&self, begin: &str, within: Duration) -> String {
+        let message = self.wait_message(begin, within);
+        let mut lines = message.lines();
+        let line = lines.find(|line| line.starts_with(begin));
+        line.expect("it was found").to_owned()
+    }
+
+    /// The next message with a line that begins with `begin`; others are passed over.
+    #[track_caller]
+    fn wait_message(&self, begin: &str, within: Duration) -> String {
         let until = Instant::now() + within;
         let mut buffer = [0; 4096];
         loop {
@@ -44,8 +53,8 @@ impl Systemd {
                 continue;
             };
             let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
-            if let Some(line) = text.lines().find(|line| line.starts_with(begin)) {
-                return line.to_owned();
+            if text.lines().any(|line| line.starts_with(begin)) {
+                return text;
             }
         }
     }
@@ -80,6 +89,29 @@ fn systemd_is_told_everything_in_its_turn() {
     daemon.signal("TERM");
     systemd.wait("STOPPING=1", secs(5));
     assert_eq!(daemon.wait_end(secs(7)).code(), Some(0));
+}
+
+#[test]
+fn systemd_keeps_the_sockets_of_the_conf_and_no_others() {
+    let (database, _client) = pg::shared().migrated();
+    let (stays, goes) = (free_port(), free_port());
+    let systemd = Systemd::new();
+    let setup = Setup::new(&database.url).port(stays).port(goes);
+    let daemon = systemd.setup(setup, secs(5)).launch();
+    // Each by a name of its own, in which systemd allows no colon.
+    for port in [stays, goes] {
+        let message = systemd.wait_message("FDSTORE=1", ANSWER);
+        let name = format!("FDNAME=127.0.0.1.{port}");
+        assert!(message.lines().any(|line| line == name), "{message}");
+    }
+    systemd.wait("READY=1", ANSWER);
+    daemon.wait_ready();
+    let port = format!("[[port]]\nlisten = \"127.0.0.1:{goes}\"\n");
+    daemon.edit_conf(|text| text.replace(&port, ""));
+    daemon.signal("HUP");
+    let message = systemd.wait_message("FDSTOREREMOVE=1", secs(5));
+    let name = format!("FDNAME=127.0.0.1.{goes}");
+    assert!(message.lines().any(|line| line == name), "{message}");
 }
 
 #[test]

@@ -57,6 +57,8 @@ fn the_readmes_words_lead_from_a_bare_machine_to_rows() {
         .shell("sed -i 's/^listen = 5027/listen = \"5027-5028\"/' /etc/trackport/trackport.toml");
     machine.shell("runuser -u trackport -- trackport check");
     machine.shell("systemctl reload trackport");
+    // systemd has asked it to; it says when it has.
+    machine.wait_journal(UNIT, secs(30), &["conf reloaded", "ports_added=1"]);
     machine.shell(
         "trackport send --imei 356307042441013 --to localhost:5028 /usr/share/doc/trackport/examples/capture.hex",
     );

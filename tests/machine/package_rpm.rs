@@ -173,7 +173,7 @@ impl Repository {
     fn stand_in(&self) {
         let mut spec = String::from(
             "Name: el9-stand-in\nVersion: 9\nRelease: 1\nSummary: What EL9 provides\nLicense: MIT\n\
-             Provides: systemd shadow-utils /bin/sh /usr/bin/kill rtld(GNU_HASH)\n\
+             Provides: systemd shadow-utils /bin/sh rtld(GNU_HASH)\n\
              Provides: libc.so.6()(64bit) libm.so.6()(64bit) libgcc_s.so.1()(64bit) ld-linux-x86-64.so.2()(64bit)\n",
         );
         let glibc = ["2.2.5", "2.3", "2.3.2", "2.3.3", "2.3.4"].map(str::to_owned);

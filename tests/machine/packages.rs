@@ -124,6 +124,8 @@ fn make_new() -> Option<Packages> {
 fn package(project: &Path) -> Command {
     let mut command = Command::new(project.join("scripts/package"));
     command.arg("--all");
+    // Also where the copies lie outside of the history, by which it would be found.
+    command.env("SOURCE_DATE_EPOCH", "1700000000");
     command
 }
 
