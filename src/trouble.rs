@@ -249,9 +249,8 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
             });
         }
     }
-    let writers_know = troubles
-        .iter()
-        .any(|trouble| matches!(trouble, Trouble::Database { .. }));
+    let tried = |seat: &Seat| matches!(seat.state.link(), Link::Away | Link::Refuses);
+    let writers_know = hub.writers.iter().any(tried);
     if let Some(error) = away
         && !writers_know
     {
@@ -293,6 +292,7 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         }
     }
     troubles.extend(quarantine(&hub.quarantine()));
+    troubles.sort_by_key(|trouble| trouble.effect() != Effect::NotReady);
     troubles
 }
 

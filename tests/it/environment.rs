@@ -161,6 +161,11 @@ fn a_database_that_is_away_is_no_reason_to_end_the_server_and_with_a_usable_spoo
         assert_eq!(unready.status.code(), Some(1), "nobody knows any device");
         text(&unready.stdout).contains("device list")
     });
+    eventually(secs(30), "the reason is told before a packet comes", || {
+        daemon
+            .must(&["status"])
+            .contains("no PostgreSQL at /nonexistent")
+    });
 
     let bare = Setup::new(NOWHERE)
         .port(free_port())
