@@ -186,8 +186,8 @@ impl Hub {
             .unwrap_or_else(PoisonError::into_inner) = counts;
     }
 
-    /// Why the directory does not reach the database; `None` when it does. It notices within seconds, while a writer finds
-    /// out only when it has something to store.
+    /// Why the directory does not reach the database, or the keeper while there is no schema yet; `None` when it does. They notice
+    /// within seconds, while a writer finds out only when it has something to store.
     pub fn database_away(&self) -> Option<String> {
         self.database_away
             .lock()
@@ -195,7 +195,7 @@ impl Hub {
             .clone()
     }
 
-    /// The directory has asked the database something.
+    /// One of the two has asked the database something.
     pub fn set_database_away(&self, why: Option<String>) {
         *self
             .database_away

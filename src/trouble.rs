@@ -256,7 +256,7 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
     {
         // They find out when they have something to store.
         troubles.push(Trouble::Database {
-            thread: "directory".to_owned(),
+            thread: if schema_ready { "directory" } else { "keeper" }.to_owned(),
             link: Link::Away,
             error,
         });

@@ -92,10 +92,14 @@ pub fn run(life: &Life, around: &Surroundings) {
             }
             Err(error) => {
                 keeper.client = None;
+                let has_schema = around.hub.schema_ready.load(Ordering::Acquire);
+                if !has_schema {
+                    // All others wait for the schema, and have not asked the database yet.
+                    let away = error.is_away().then(|| error.to_string());
+                    around.hub.set_database_away(away);
+                }
                 let fact = match error.class() {
-                    ErrorClass::Person if !around.hub.schema_ready.load(Ordering::Acquire) => {
-                        Fact::SchemaBad
-                    }
+                    ErrorClass::Person if !has_schema => Fact::SchemaBad,
                     ErrorClass::Person => Fact::DatabaseRefuses,
                     _ => Fact::KeeperFailed,
                 };
