@@ -92,14 +92,18 @@ pub fn run(life: &Life, around: &Surroundings) {
             }
             Err(error) => {
                 keeper.client = None;
+                let is_first = !around.hub.schema_ready.load(Ordering::Acquire);
+                let text = error.to_string();
                 let fact = match error.class() {
-                    ErrorClass::Person if !around.hub.schema_ready.load(Ordering::Acquire) => {
-                        Fact::SchemaBad
+                    // Until it has made the schema nobody else asks the database.
+                    _ if is_first && error.is_away() => {
+                        around.hub.set_database_away(Some(text.clone()));
+                        Fact::DatabaseAway
                     }
+                    ErrorClass::Person if is_first => Fact::SchemaBad,
                     ErrorClass::Person => Fact::DatabaseRefuses,
                     _ => Fact::KeeperFailed,
                 };
-                let text = error.to_string();
                 match reminder.is_due(&text, clock::now()) {
                     Some(lasting_s) => facts::say(
                         fact,
