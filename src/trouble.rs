@@ -4,6 +4,7 @@
 //! Reads what others publish and changes nothing. No trouble names a device, so that the list may be shown to anybody who
 //! watches the server.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,8 @@ pub enum Effect {
 pub enum Trouble {
     /// The server has been asked to end.
     Stopping,
+    /// The server has just started: neither the database nor the spool is open yet.
+    Starting,
     /// Neither the database nor the spool takes what arrives.
     NothingTakes,
     /// No port has a thread that serves it.
@@ -99,8 +102,9 @@ impl Effect {
 
 impl Trouble {
     /// The kinds there are, as [`Trouble::kind`] names them.
-    pub const KINDS: [&'static str; 12] = [
+    pub const KINDS: [&'static str; 13] = [
         "stopping",
+        "starting",
         "nothing_takes",
         "no_port",
         "database",
@@ -118,6 +122,7 @@ impl Trouble {
     pub fn kind(&self) -> &'static str {
         match self {
             Trouble::Stopping => "stopping",
+            Trouble::Starting => "starting",
             Trouble::NothingTakes => "nothing_takes",
             Trouble::NoPort => "no_port",
             Trouble::Database { .. } => "database",
@@ -136,6 +141,7 @@ impl Trouble {
     pub fn effect(&self) -> Effect {
         match self {
             Trouble::Stopping
+            | Trouble::Starting
             | Trouble::NothingTakes
             | Trouble::NoPort
             | Trouble::DeviceList { n_known: 0 } => Effect::NotReady,
@@ -154,6 +160,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Stopping => f.write_str("the server is stopping"),
+            Trouble::Starting => f.write_str("starting: database and spool are being opened"),
             Trouble::NothingTakes => f.write_str(
                 "neither the database nor the spool takes packets: nothing is acked, the devices keep their records",
             ),
@@ -228,7 +235,13 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
     let away = hub.database_away();
     let database_takes = away.is_none() && hub.writers.iter().all(database);
     if !database_takes && !hub.spool.is_usable() {
-        troubles.push(Trouble::NothingTakes);
+        let is_new = |seat: &Seat| seat.state.link() == Link::Starting;
+        let is_starting = hub.spool.trouble().is_none() && hub.writers.iter().any(is_new);
+        troubles.push(if is_starting {
+            Trouble::Starting
+        } else {
+            Trouble::NothingTakes
+        });
     }
     let threads = hub.threads();
     let is_served = |port: &Arc<Port>| {
@@ -240,23 +253,30 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         troubles.push(Trouble::NoPort);
     }
     for (writer, seat) in hub.writers.iter().enumerate() {
-        let link = seat.state.link();
+        let (mut link, mut error) = (seat.state.link(), seat.state.last_error());
+        // It waits for the schema, and others have found out why there is none.
+        if link == Link::Starting
+            && let Some(why) = &away
+        {
+            (link, error) = (Link::Away, why.clone());
+        }
         if link != Link::Up {
             troubles.push(Trouble::Database {
                 thread: format!("writer-{writer}"),
                 link,
-                error: seat.state.last_error(),
+                error,
             });
         }
     }
-    let tried = |seat: &Seat| matches!(seat.state.link(), Link::Away | Link::Refuses);
-    let writers_know = hub.writers.iter().any(tried);
+    let writers_know = troubles
+        .iter()
+        .any(|trouble| matches!(trouble, Trouble::Database { .. }));
     if let Some(error) = away
         && !writers_know
     {
         // They find out when they have something to store.
         troubles.push(Trouble::Database {
-            thread: if schema_ready { "directory" } else { "keeper" }.to_owned(),
+            thread: "directory".to_owned(),
             link: Link::Away,
             error,
         });
@@ -292,7 +312,7 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         }
     }
     troubles.extend(quarantine(&hub.quarantine()));
-    troubles.sort_by_key(|trouble| trouble.effect() != Effect::NotReady);
+    troubles.sort_by_key(|trouble| Reverse(trouble.effect()));
     troubles
 }
 
@@ -375,6 +395,7 @@ mod tests {
         let text = || "words".to_owned();
         let all = [
             Trouble::Stopping,
+            Trouble::Starting,
             Trouble::NothingTakes,
             Trouble::NoPort,
             Trouble::Database {

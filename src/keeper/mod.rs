@@ -92,18 +92,18 @@ pub fn run(life: &Life, around: &Surroundings) {
             }
             Err(error) => {
                 keeper.client = None;
-                let has_schema = around.hub.schema_ready.load(Ordering::Acquire);
-                if !has_schema {
-                    // All others wait for the schema, and have not asked the database yet.
-                    let away = error.is_away().then(|| error.to_string());
-                    around.hub.set_database_away(away);
-                }
+                let is_first = !around.hub.schema_ready.load(Ordering::Acquire);
+                let text = error.to_string();
                 let fact = match error.class() {
-                    ErrorClass::Person if !has_schema => Fact::SchemaBad,
+                    // Until it has made the schema nobody else asks the database.
+                    _ if is_first && error.is_away() => {
+                        around.hub.set_database_away(Some(text.clone()));
+                        Fact::DatabaseAway
+                    }
+                    ErrorClass::Person if is_first => Fact::SchemaBad,
                     ErrorClass::Person => Fact::DatabaseRefuses,
                     _ => Fact::KeeperFailed,
                 };
-                let text = error.to_string();
                 match reminder.is_due(&text, clock::now()) {
                     Some(lasting_s) => facts::say(
                         fact,

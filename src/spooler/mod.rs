@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select};
 
-use crate::batch::Link;
 use crate::clock::{self, Millis};
 use crate::conf::{self, Timeouts};
 use crate::doors::Doors;
@@ -85,6 +84,7 @@ pub fn run(life: &Life, around: &Surroundings) {
         sightings: Sightings::default(),
         sampled_at: 0,
         busy_at: 0,
+        stored_before: 0,
         health: Health::new(state),
     };
     while !life.is_retired() {
@@ -125,6 +125,8 @@ struct Spooler<'a> {
     sampled_at: Millis,
     /// When something was late, or went to disk, last.
     busy_at: Millis,
+    /// What the database had taken when the spool took something last.
+    stored_before: u64,
     health: Health<'a>,
 }
 
@@ -260,6 +262,7 @@ impl Spooler<'_> {
             match self.store_group() {
                 Ok((packets, records)) => {
                     self.busy_at = clock::now();
+                    self.stored_before = self.n_stored();
                     self.state.count_in(packets, records);
                     if self.state.set_taking(true) {
                         facts::say(
@@ -284,7 +287,7 @@ impl Spooler<'_> {
             self.health.rests();
         }
         if now >= self.busy_at + REST_AFTER_MS
-            && self.database_is_there()
+            && self.n_stored() > self.stored_before
             && self.state.set_taking(false)
         {
             let depth = self.state.depth();
@@ -298,12 +301,12 @@ impl Spooler<'_> {
         }
     }
 
-    /// Whether it is, as far as the writers know. Where only packets come that never wait for a writer, nobody is late.
-    fn database_is_there(&self) -> bool {
+    /// What the database has taken so far, from the writers and from the spool. A line that counts as up proves nothing: a writer
+    /// without packets does not notice that its database went away.
+    fn n_stored(&self) -> u64 {
         let writers = self.around.writers.iter();
-        writers
-            .map(|seat| seat.state.link())
-            .any(|link| link == Link::Up)
+        let batches: u64 = writers.map(|seat| seat.state.counts().0).sum();
+        batches + self.state.total_out().0
     }
 
     /// Makes the front of what is in hand durable by one sync. Returns its packets and records.

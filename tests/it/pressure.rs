@@ -161,7 +161,11 @@ fn a_device_list_that_is_locked_keeps_no_known_device_waiting() {
 
 #[test]
 fn a_whole_fleet_that_connects_at_once_is_let_in_and_served() {
-    let (daemon, mut client, port) = started();
+    let (database, mut client) = pg::shared().migrated();
+    let port = free_port();
+    // Who waits longer than this for his turn is not let in; a busy machine takes its time.
+    let setup = Setup::new(&database.url).timeout("login", "15 s");
+    let daemon = setup.port(port).start();
     let good = {
         Device::login(port, imei(5000)).deliver(&packet(0, 1));
         Load::start(Plan::one(port, 5000))

@@ -171,6 +171,26 @@ fn a_database_that_is_too_slow_for_an_ack_costs_the_target_and_not_the_statement
 }
 
 #[test]
+fn an_idle_server_does_not_say_that_the_database_is_back_before_it_is() {
+    let cluster = Cluster::start();
+    let (database, client) = cluster.migrated();
+    drop(client);
+    let port = free_port();
+    let daemon = Setup::new(&database.url).port(port).start();
+    cluster.stop_server("fast");
+    // New to everybody, so its packet waits for no writer, and no writer finds out.
+    let mut device = Device::login(port, imei(77));
+    device.deliver(&packet(0, 1));
+    daemon.wait_log(secs(10), &["spool takes packets"]);
+    sleep(secs(5));
+    assert_eq!(daemon.count("spool rests"), 0, "the database is still away");
+    cluster.start_server();
+    daemon.wait_drained(secs(30));
+    daemon.wait_log(secs(20), &["spool rests"]);
+    assert_eq!(records(&mut database.connect(), imei(77)), 1);
+}
+
+#[test]
 fn what_was_acked_into_the_spool_outlives_kill_9_and_a_start_without_the_database() {
     let cluster = Cluster::start();
     let (mut daemon, mut device, url, port) = in_an_outage(&cluster, |setup| setup);
