@@ -4,14 +4,11 @@
 //! its local address, so the conf file stays the only place that says where is listened; and what nobody asks for
 //! is closed. Without systemd there are none, and every socket is bound.
 
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use listenfd::ListenFd;
 use socket2::SockRef;
-
-use super::bind::{self, Address};
 
 /// Sockets that were passed and not yet asked for. Clones share them.
 #[derive(Clone, Default)]
@@ -21,7 +18,7 @@ pub struct Passed(Arc<Mutex<Vec<Socket>>>);
 struct Socket {
     /// What systemd calls it.
     name: String,
-    address: Address,
+    address: SocketAddr,
     listener: TcpListener,
 }
 
@@ -31,7 +28,7 @@ pub struct Unwanted {
     /// What systemd calls it.
     pub name: String,
     /// Where it listened.
-    pub address: Address,
+    pub address: SocketAddr,
 }
 
 impl Passed {
@@ -57,12 +54,11 @@ impl Passed {
         Passed(Arc::new(Mutex::new(sockets.collect())))
     }
 
-    /// The socket that listens at `address`, made to be as one that is bound here.
-    pub(super) fn take(&self, address: Address) -> Option<io::Result<TcpListener>> {
+    /// The socket that listens at `address`, as it came.
+    pub(super) fn take(&self, address: SocketAddr) -> Option<TcpListener> {
         let mut sockets = self.lock();
         let place = sockets.iter().position(|one| one.address == address)?;
-        let socket = sockets.swap_remove(place);
-        Some(bind::prepare(&SockRef::from(&socket.listener)).map(|()| socket.listener))
+        Some(sockets.swap_remove(place).listener)
     }
 
     /// Whether all were asked for.
@@ -99,7 +95,7 @@ impl Socket {
 }
 
 /// What a passed socket lacks, although it works: a socket unit may say another thing than a plain number means here.
-pub(super) fn shortfall(address: Address, listener: &TcpListener) -> Option<String> {
+pub(super) fn shortfall(address: SocketAddr, listener: &TcpListener) -> Option<String> {
     let every_address = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let v6_only = SockRef::from(listener).only_v6().unwrap_or(false);
     (every_address && v6_only).then(|| {
@@ -110,10 +106,10 @@ pub(super) fn shortfall(address: Address, listener: &TcpListener) -> Option<Stri
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn passed(listeners: Vec<TcpListener>) -> Passed {
+    pub(in super::super) fn passed(listeners: Vec<TcpListener>) -> Passed {
         let sockets = listeners
             .into_iter()
             .map(|listener| Socket::new("a name".to_owned(), listener).unwrap());
@@ -126,10 +122,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let passed = passed(vec![listener]);
         assert!(passed.take("127.0.0.1:1".parse().unwrap()).is_none());
-        let taken = passed.take(address).unwrap().unwrap();
-        // As one of our own: it does not block.
-        let nothing_yet = taken.accept().unwrap_err();
-        assert_eq!(nothing_yet.kind(), io::ErrorKind::WouldBlock);
+        let taken = passed.take(address).unwrap();
+        assert_eq!(taken.local_addr().unwrap(), address);
         assert!(passed.take(address).is_none() && passed.is_empty());
     }
 
@@ -153,7 +147,7 @@ mod tests {
             return;
         };
         socket.set_only_v6(true).unwrap();
-        let any: Address = "[::]:0".parse().unwrap();
+        let any: SocketAddr = "[::]:0".parse().unwrap();
         socket.bind(&any.into()).unwrap();
         let listener: TcpListener = socket.into();
         let address = listener.local_addr().unwrap();

@@ -76,7 +76,7 @@ impl Supervisor {
         if needs_name_service(&conf.listen) {
             self.look_up(conf);
         } else {
-            let results = bind::bind(conf, &self.passed);
+            let results = bind::bind(&conf.listen, &self.passed);
             self.serve(conf, results);
         }
     }
@@ -93,7 +93,7 @@ impl Supervisor {
         let passed = self.passed.clone();
         let unstarted = conf.clone();
         let result = thread::start(&life, self.ended.0.clone(), move |_| {
-            let results = bind::bind(&conf, &passed);
+            let results = bind::bind(&conf.listen, &passed);
             // An error means that the process is ending.
             let _ = found.send((conf, results));
             Ok(())
@@ -114,8 +114,13 @@ impl Supervisor {
                 .ports
                 .iter()
                 .find(|port| port.listen == conf.listen);
-            if let Some(conf) = current.cloned() {
-                self.serve(&conf, results);
+            match current.cloned() {
+                Some(conf) => self.serve(&conf, results),
+                // One that was passed would listen on, and nobody would accept.
+                None => results
+                    .iter()
+                    .flatten()
+                    .for_each(|bound| systemd::forget_socket(&bound.address)),
             }
         }
     }
@@ -195,7 +200,7 @@ impl Supervisor {
                     self.look_up(&unbound.conf);
                     continue;
                 }
-                None => bind::bind(&unbound.conf, &self.passed),
+                None => bind::bind(&unbound.conf.listen, &self.passed),
             };
             if results.iter().all(Result::is_err) {
                 unbound.retry_at = now + clock::millis(unbound.backoff.next());
