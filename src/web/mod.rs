@@ -1,6 +1,6 @@
 //! The web thread: metrics and health over HTTP, for those who watch the server; later the dashboard and its API.
 //!
-//! `thread.rs` is the thread with its limits, `router.rs` which address answers what and the state that answers share,
+//! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
 //! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `home.rs` the page at `/`.
 //!
 //! This folder is the one place with async code, because the HTTP library has it: one runtime, in this thread alone. Whatever
@@ -11,6 +11,7 @@ mod health;
 mod home;
 mod metrics;
 mod router;
+mod shared;
 pub mod thread;
 
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! Which address answers what, the headers that every answer has, and the state that answers share.
+//! Which address answers what, and the headers that every answer has.
 //!
 //! Everything is read: GET and HEAD, whatever else is asked gets 405. A new page is a line here and a function elsewhere.
 
@@ -14,17 +14,12 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::shared::Shared;
 use super::{health, home, metrics};
 use crate::hub::Hub;
 
 /// Bytes of a request's body; nothing that is asked today has one.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// What answers are made of: one place for all pages.
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) hub: Arc<Hub>,
-}
 
 /// The whole site.
 pub(super) fn router(hub: &Arc<Hub>) -> Router {
