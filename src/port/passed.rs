@@ -66,14 +66,14 @@ impl Passed {
         self.lock().is_empty()
     }
 
-    /// Closes those that nobody asked for, and says which they were.
-    pub fn close_rest(&self) -> Vec<Unwanted> {
-        let rest = std::mem::take(&mut *self.lock());
+    /// Closes those that nobody asked for, but for those of `numbers`, and says which they were.
+    pub fn close_rest(&self, numbers: &[u16]) -> Vec<Unwanted> {
         let unwanted = |socket: Socket| Unwanted {
             name: socket.name,
             address: socket.address,
         };
-        rest.into_iter().map(unwanted).collect()
+        let may_go = |socket: &mut Socket| !numbers.contains(&socket.address.port());
+        self.lock().extract_if(.., may_go).map(unwanted).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Socket>> {
@@ -132,11 +132,13 @@ pub(super) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let passed = passed(vec![listener]);
-        let rest = passed.close_rest();
+        assert!(passed.close_rest(&[address.port()]).is_empty());
+        assert!(!passed.is_empty(), "somebody may ask for it yet");
+        let rest = passed.close_rest(&[1]);
         let name = "a name".to_owned();
         assert_eq!(rest, [Unwanted { name, address }]);
         assert!(std::net::TcpStream::connect(address).is_err(), "closed");
-        assert!(passed.close_rest().is_empty());
+        assert!(passed.is_empty());
     }
 
     #[test]

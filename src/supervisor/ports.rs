@@ -211,17 +211,26 @@ impl Supervisor {
         }
     }
 
-    /// Closes the sockets that were passed to this process and that no port wants, once all ports have asked.
+    /// Closes the sockets that were passed to this process and that no port wants, once all ports have asked that can. One that
+    /// waits for the name service must keep no other port from its address.
     pub(super) fn close_unwanted(&self) {
+        if self.passed.is_empty() {
+            return;
+        }
         let asks_later = self.n_looked_up > 0
             || self
                 .unbound
                 .iter()
                 .any(|unbound| needs_name_service(&unbound.conf.listen));
-        if asks_later || self.passed.is_empty() {
-            return;
-        }
-        for Unwanted { name, address } in self.passed.close_rest() {
+        let listens = self.conf.ports.iter().map(|port| &port.listen);
+        let numbers: Vec<u16> = listens
+            .filter(|listen| asks_later && needs_name_service(listen))
+            .filter_map(|listen| match listen {
+                Listen::Name(_, number) => Some(*number),
+                Listen::Any(_) | Listen::Address(_) => None,
+            })
+            .collect();
+        for Unwanted { name, address } in self.passed.close_rest(&numbers) {
             systemd::forget_socket_named(&name);
             facts::say(
                 Fact::SocketUnwanted,
