@@ -7,7 +7,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use log::kv::Value;
 use log::{Level, Record};
@@ -263,6 +263,8 @@ impl Reminder {
 }
 
 struct Tally {
+    /// Where in the source it was said first: lines of that module say how many were folded.
+    from: OnceLock<&'static Location<'static>>,
     total: AtomicU64,
     window: AtomicU64,
     lines: AtomicU32,
@@ -271,6 +273,7 @@ struct Tally {
 
 static TALLIES: [Tally; Fact::ALL.len()] = [const {
     Tally {
+        from: OnceLock::new(),
         total: AtomicU64::new(0),
         window: AtomicU64::new(0),
         lines: AtomicU32::new(0),
@@ -316,6 +319,7 @@ pub fn remarks() -> Vec<Remark> {
 #[track_caller]
 pub fn say(fact: Fact, details: fmt::Arguments<'_>) {
     let from = Location::caller();
+    TALLIES[fact as usize].from.get_or_init(|| from);
     say_at(fact, clock::now(), |folded| {
         remember(fact, &details);
         write(
@@ -403,7 +407,9 @@ pub fn flush(now: Millis) {
         let since = tally.window.load(Ordering::Relaxed);
         if tally.folded.load(Ordering::Relaxed) > 0 && now.saturating_sub(since) >= WINDOW_MS {
             let folded = tally.folded(now, since);
-            write(fact, folded, format_args!(""), "trackport", None);
+            let from = tally.from.get().copied();
+            let target = from.map_or("trackport".into(), |from| logging::target(from.file()));
+            write(fact, folded, format_args!(""), &target, from);
         }
     }
 }

@@ -70,7 +70,7 @@ fn port_findings(conf: &Conf, running: bool) -> Vec<Finding> {
     // Each socket is let go before the next one is bound, because ranges may want more sockets than a shell may have files.
     let mut seen: HashMap<Address, String> = HashMap::new();
     for port in &conf.ports {
-        for result in bind::bind(port, &Passed::none()) {
+        for result in bind::bind(&port.listen, &Passed::none()) {
             let address = match &result {
                 Ok(bound) => Some(bound.address),
                 Err(error) => error.address(),
@@ -97,7 +97,7 @@ fn web_findings(conf: &Conf, running: bool) -> Vec<Finding> {
     let Some(listen) = &conf.http.listen else {
         return Vec::new();
     };
-    bind::bind_listen(listen, &Passed::none())
+    bind::bind(listen, &Passed::none())
         .into_iter()
         .map(|result| {
             let mut finding = socket_finding("web", result, running);

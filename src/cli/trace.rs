@@ -12,9 +12,7 @@ use crate::conf::{self, parse_duration, show_duration};
 use crate::control::client;
 use crate::control::messages::{Request, Response};
 use crate::imei::Imei;
-
-/// The longest trace.
-const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
+use crate::trace::DURATION_MAX;
 
 /// What may follow `trackport trace`.
 #[derive(Clone, Debug, clap::Args)]

@@ -14,10 +14,8 @@ use super::messages::{Response, Trace};
 use crate::clock::{self, Millis};
 use crate::hub::{Ask, Hub};
 use crate::imei::Imei;
-use crate::trace::{Reader, Scribe, Sink};
+use crate::trace::{DURATION_MAX, Reader, Scribe, Sink};
 
-/// The longest trace.
-const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long the reader's socket is waited for at once.
 const WAIT: Duration = Duration::from_millis(250);
 /// How long the last line may take.

@@ -30,6 +30,8 @@ pub const FOLDED: &str = "folded";
 
 /// How long a line waits for whoever reads the log; the next ones do not wait until there is room again.
 const WAIT: Duration = Duration::from_millis(20);
+/// Bytes that a pipe with room takes at once (`PIPE_BUF`); a stream to the journal takes more.
+const PIECE_BYTES: usize = 4096;
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -144,8 +146,8 @@ impl Logger {
             return true;
         }
         let text = line.on_stderr(self.with_priority);
-        let stderr = io::stderr().lock();
-        self.stderr_reader.has_room(&stderr) && { stderr }.write_all(text.as_bytes()).is_ok()
+        self.stderr_reader
+            .write(&mut io::stderr().lock(), text.as_bytes())
     }
 }
 
@@ -157,6 +159,12 @@ struct Patience {
 }
 
 impl Patience {
+    /// Writes a line in pieces, because a pipe that has room blocks who writes more than that. False when it is not written to its end.
+    fn write(&self, reader: &mut (impl AsFd + Write), line: &[u8]) -> bool {
+        line.chunks(PIECE_BYTES)
+            .all(|piece| self.has_room(reader) && reader.write_all(piece).is_ok())
+    }
+
     /// Waits a moment until `reader` has room, unless the last line waited in vain.
     fn has_room(&self, reader: &impl AsFd) -> bool {
         let is_used_up = self.is_used_up.load(Ordering::Relaxed);
@@ -276,6 +284,11 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::unix::net::UnixStream;
+    use std::thread::{Builder, JoinHandle};
+
+    fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        Builder::new().spawn(body).unwrap()
+    }
 
     #[test]
     fn what_needs_a_person_stands_out_in_the_journal() {
@@ -296,6 +309,35 @@ mod tests {
         ] {
             assert_eq!(target(file), wanted);
         }
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_the_room_in_a_pipe_keeps_nobody_waiting() {
+        let (mut reader, mut writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(&[b'x'; PIECE_BYTES]).is_ok() {}
+        rustix::io::ioctl_fionbio(&writer, false).unwrap();
+        // Room for one piece, and the line has three.
+        reader.read_exact(&mut [0; PIECE_BYTES]).unwrap();
+        let (ended, end) = std::sync::mpsc::channel();
+        spawn(move || {
+            let is_written = Patience::default().write(&mut writer, &[b'y'; 3 * PIECE_BYTES]);
+            ended.send((is_written, writer)).unwrap();
+        });
+        let (is_written, mut writer) = end.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(!is_written);
+        // Somebody reads again: a line of any length comes out whole.
+        let reading = spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).unwrap();
+            all
+        });
+        let patience = Patience::default();
+        while !patience.has_room(&writer) {}
+        assert!(patience.write(&mut writer, &[b'z'; 5 * PIECE_BYTES]));
+        drop(writer);
+        let all = reading.join().unwrap();
+        assert!(all.ends_with(&[b'z'; 5 * PIECE_BYTES]));
     }
 
     #[test]

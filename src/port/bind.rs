@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::passed::{self, Passed};
-use crate::conf::{Listen, PortConf};
+use crate::conf::Listen;
 
 /// Connections that the kernel completes before they are accepted. std's 128 stalls when a whole network of devices
 /// connects anew at once.
@@ -141,15 +141,9 @@ pub fn resolve(listen: &Listen) -> Result<Vec<Address>, BindError> {
     }
 }
 
-/// Opens the sockets of `port`: one, or one for each address of a host name. Each stands for itself: those that work are to
-/// be served whatever became of the others.
-/// A socket that was passed is taken in place of a new one.
-pub fn bind(port: &PortConf, passed: &Passed) -> Vec<Result<Bound, BindError>> {
-    bind_listen(&port.listen, passed)
-}
-
-/// Opens the sockets of `listen` like those of a port.
-pub fn bind_listen(listen: &Listen, passed: &Passed) -> Vec<Result<Bound, BindError>> {
+/// Opens the sockets of `listen`: one, or one for each address of a host name. Each stands for itself: those that work are to
+/// be served whatever became of the others. A socket that was passed is taken in place of a new one.
+pub fn bind(listen: &Listen, passed: &Passed) -> Vec<Result<Bound, BindError>> {
     bind_each(listen, passed, open)
 }
 
@@ -279,17 +273,10 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
-    use crate::conf::{Protocol as Spoken, parse_listen};
+    use crate::conf::parse_listen;
 
-    fn port(listen: &str) -> PortConf {
-        PortConf {
-            listen: parse_listen(listen).unwrap().remove(0),
-            protocol: Spoken::Teltonika,
-            accept: None,
-            allow: Vec::new(),
-            device: None,
-            max_segment: None,
-        }
+    fn listen(text: &str) -> Listen {
+        parse_listen(text).unwrap().remove(0)
     }
 
     fn without_ipv6(address: Address) -> io::Result<TcpListener> {
@@ -311,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_bound_port_takes_connections_without_blocking() {
-        let bound = only(bind(&port("127.0.0.1:0"), &Passed::none())).unwrap();
+        let bound = only(bind(&listen("127.0.0.1:0"), &Passed::none())).unwrap();
         assert_ne!(bound.address.port(), 0);
         assert_eq!(bound.warning, None);
         let nothing_yet = bound.listener.accept().unwrap_err();
@@ -324,15 +311,16 @@ mod tests {
     fn a_passed_socket_is_as_one_that_is_bound_here() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let bound = bind_address(address, &Passed::of(listener)).unwrap();
-        assert!(bound.passed && bound.address == address);
+        let passed = passed::tests::passed(vec![listener]);
+        let bound = only(bind(&Listen::Address(address), &passed)).unwrap();
+        assert!(bound.passed && passed.is_empty());
         let nothing_yet = bound.listener.accept().unwrap_err();
         assert_eq!(nothing_yet.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]
     fn a_plain_number_takes_both_families() {
-        let bound = only(bind(&port("0"), &Passed::none())).unwrap();
+        let bound = only(bind(&listen("0"), &Passed::none())).unwrap();
         let number = bound.address.port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, number)).unwrap();
         if bound.warning.is_none() {
@@ -343,9 +331,13 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_said_with_the_remedy() {
-        let first = only(bind(&port("127.0.0.1:0"), &Passed::none())).unwrap();
+        let first = only(bind(&listen("127.0.0.1:0"), &Passed::none())).unwrap();
         let number = first.address.port();
-        let error = only(bind(&port(&format!("127.0.0.1:{number}")), &Passed::none())).unwrap_err();
+        let error = only(bind(
+            &listen(&format!("127.0.0.1:{number}")),
+            &Passed::none(),
+        ))
+        .unwrap_err();
         assert_eq!(error.address(), Some(first.address));
         let text = error.to_string();
         assert!(text.contains(&format!("127.0.0.1:{number} is in use")));
@@ -354,46 +346,41 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_said() {
-        let error = only(bind(&port("192.0.2.1:5027"), &Passed::none())).unwrap_err();
+        let error = only(bind(&listen("192.0.2.1:5027"), &Passed::none())).unwrap_err();
         assert!(matches!(error, BindError::NotHere(_)), "{error}");
         assert!(error.to_string().contains("`ip address`"));
     }
 
     #[test]
     fn without_ipv6_a_plain_number_serves_ipv4_with_a_warning() {
-        let bound = only(bind_each(
-            &port("5027").listen,
-            &Passed::none(),
-            without_ipv6,
-        ))
-        .unwrap();
+        let bound = only(bind_each(&listen("5027"), &Passed::none(), without_ipv6)).unwrap();
         assert!(bound.address.is_ipv4());
         assert!(bound.warning.unwrap().contains("without IPv6"));
     }
 
     #[test]
     fn localhost_is_both_families_and_the_missing_one_only_warns() {
-        let localhost = port("localhost:5027").listen;
+        let localhost = listen("localhost:5027");
         let addresses: Vec<String> = resolve(&localhost).unwrap().iter().map(label).collect();
         assert_eq!(addresses, ["[::1]:5027", "127.0.0.1:5027"]);
         let bound = only(bind_each(&localhost, &Passed::none(), without_ipv6)).unwrap();
         assert!(bound.warning.unwrap().contains("[::1]:5027"));
         // Where nothing is left, it is an error.
-        let all = bind_each(&port("[::1]:5027").listen, &Passed::none(), without_ipv6);
+        let all = bind_each(&listen("[::1]:5027"), &Passed::none(), without_ipv6);
         assert!(matches!(only(all), Err(BindError::NoFamily(_))));
     }
 
     #[test]
     fn a_privileged_port_says_which_right_is_missing() {
         let error = only(bind_each(
-            &port("80").listen,
+            &listen("80"),
             &Passed::none(),
             without_permission,
         ))
         .unwrap_err();
         assert!(error.to_string().contains("CAP_NET_BIND_SERVICE"));
         let error = only(bind_each(
-            &port("5027").listen,
+            &listen("5027"),
             &Passed::none(),
             without_permission,
         ))
@@ -404,9 +391,8 @@ mod tests {
     #[test]
     fn a_name_that_does_not_resolve_is_said() {
         // Longer than a label of a name can be: the resolver refuses it without asking anybody.
-        let mut port = port("5027");
-        port.listen = Listen::Name("x".repeat(64), 5027);
-        let error = only(bind(&port, &Passed::none())).unwrap_err();
+        let name = Listen::Name("x".repeat(64), 5027);
+        let error = only(bind(&name, &Passed::none())).unwrap_err();
         assert!(matches!(error, BindError::NoName { .. }), "{error}");
         assert_eq!(error.address(), None);
     }

@@ -61,26 +61,19 @@ impl Passed {
         Some(sockets.swap_remove(place).listener)
     }
 
-    /// This one, as if systemd had passed it.
-    #[cfg(test)]
-    pub(super) fn of(listener: TcpListener) -> Passed {
-        let socket = Socket::new("a name".to_owned(), listener);
-        Passed(Arc::new(Mutex::new(socket.into_iter().collect())))
-    }
-
     /// Whether all were asked for.
     pub fn is_empty(&self) -> bool {
         self.lock().is_empty()
     }
 
-    /// Closes those that nobody asked for, and says which they were.
-    pub fn close_rest(&self) -> Vec<Unwanted> {
-        let rest = std::mem::take(&mut *self.lock());
+    /// Closes those that nobody asked for, but for those of `numbers`, and says which they were.
+    pub fn close_rest(&self, numbers: &[u16]) -> Vec<Unwanted> {
         let unwanted = |socket: Socket| Unwanted {
             name: socket.name,
             address: socket.address,
         };
-        rest.into_iter().map(unwanted).collect()
+        let may_go = |socket: &mut Socket| !numbers.contains(&socket.address.port());
+        self.lock().extract_if(.., may_go).map(unwanted).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Socket>> {
@@ -113,14 +106,21 @@ pub(super) fn shortfall(address: SocketAddr, listener: &TcpListener) -> Option<S
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in super::super) fn passed(listeners: Vec<TcpListener>) -> Passed {
+        let sockets = listeners
+            .into_iter()
+            .map(|listener| Socket::new("a name".to_owned(), listener).unwrap());
+        Passed(Arc::new(Mutex::new(sockets.collect())))
+    }
 
     #[test]
     fn a_passed_socket_is_taken_by_its_address_and_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let passed = Passed::of(listener);
+        let passed = passed(vec![listener]);
         assert!(passed.take("127.0.0.1:1".parse().unwrap()).is_none());
         let taken = passed.take(address).unwrap();
         assert_eq!(taken.local_addr().unwrap(), address);
@@ -131,12 +131,14 @@ mod tests {
     fn what_nobody_wants_is_closed_and_named() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let passed = Passed::of(listener);
-        let rest = passed.close_rest();
+        let passed = passed(vec![listener]);
+        assert!(passed.close_rest(&[address.port()]).is_empty());
+        assert!(!passed.is_empty(), "somebody may ask for it yet");
+        let rest = passed.close_rest(&[1]);
         let name = "a name".to_owned();
         assert_eq!(rest, [Unwanted { name, address }]);
         assert!(std::net::TcpStream::connect(address).is_err(), "closed");
-        assert!(passed.close_rest().is_empty());
+        assert!(passed.is_empty());
     }
 
     #[test]

@@ -74,9 +74,7 @@ impl Stalls {
         stall.received = received;
         stall.expected = expected;
         stall.last_at_us = at_us;
-        if stall.n_in_a_row > 1 {
-            self.in_a_row.store(true, Ordering::Relaxed);
-        }
+        self.look_for_rows(&stalls);
     }
 
     /// A packet of so many bytes came from `address`: nothing there stops all that are longer than those which stopped.
@@ -87,9 +85,15 @@ impl Stalls {
         let mut stalls = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stall) = stalls.get_mut(&network(address))
             && bytes > stall.received
+            && stall.n_in_a_row > 0
         {
             stall.n_in_a_row = 0;
+            self.look_for_rows(&stalls);
         }
+    }
+
+    /// Under the lock, and only when something has changed: where a network stays broken, every packet of all others asks.
+    fn look_for_rows(&self, stalls: &HashMap<IpNet, Stall>) {
         let any = stalls.values().any(|stall| stall.n_in_a_row > 1);
         self.in_a_row.store(any, Ordering::Relaxed);
     }
@@ -173,6 +177,29 @@ mod tests {
         assert_eq!(in_a_row(), 0);
         stalls.add(address("10.1.2.3"), 1340, Some(2800), 8);
         assert_eq!(in_a_row(), 1);
+    }
+
+    #[test]
+    fn packets_that_come_through_are_looked_at_only_while_others_stop_in_a_row() {
+        let stalls = Stalls::default();
+        let is_looked_at = || stalls.in_a_row.load(Ordering::Relaxed);
+        let broken = address("10.1.2.3");
+        stalls.add(broken, 1340, None, 1);
+        assert!(!is_looked_at(), "once is no row");
+        stalls.add(broken, 1340, None, 2);
+        stalls.passed(address("10.9.9.9"), 2800);
+        assert!(is_looked_at());
+        stalls.add(broken, 700, None, 3);
+        assert!(!is_looked_at(), "at another byte");
+        stalls.add(broken, 700, None, 4);
+        stalls.passed(broken, 2800);
+        assert!(!is_looked_at(), "one came through");
+        stalls.add(broken, 700, None, 5);
+        stalls.add(broken, 700, None, 6);
+        for n in 0..NETWORKS_MAX as u32 {
+            stalls.add(IpAddr::V4((n << 8).into()), 1, None, 7);
+        }
+        assert!(!is_looked_at(), "forgotten for others");
     }
 
     #[test]

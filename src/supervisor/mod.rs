@@ -41,7 +41,7 @@ use crate::port;
 use crate::port::bind::{BindError, Bound};
 use crate::port::passed::Passed;
 use crate::room::Room;
-use crate::trace::Scribe;
+use crate::trace::{self, Scribe};
 use crate::writer::Seat;
 
 use ports::Unbound;
@@ -58,8 +58,6 @@ const STANDSTILL_MS: Millis = 1_000;
 /// What a thread that is restarted on request may take to finish.
 const RESTART_FINISH: Duration = Duration::from_secs(3);
 const SECOND_MS: Millis = 1_000;
-/// What a trace may last; nobody hears its heartbeat.
-const TRACE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How the daemon ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,9 +328,9 @@ impl Supervisor {
         }
     }
 
-    /// Starts the thread of one trace. It is not watched: it hands nothing on and keeps nobody waiting, and its reader sees when it ends.
+    /// Starts the thread of one trace. Nobody hears its heartbeat: it hands nothing on and keeps nobody waiting, and its reader sees when it ends.
     fn start_trace(&self, scribe: Scribe) {
-        let life = Arc::new(Life::new(&scribe.thread_name(), 0, TRACE_MAX));
+        let life = Arc::new(Life::new(&scribe.thread_name(), 0, trace::DURATION_MAX));
         let started = thread::start(&life, self.ended.0.clone(), move |_| {
             scribe.run();
             Ok(())

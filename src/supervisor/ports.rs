@@ -76,7 +76,7 @@ impl Supervisor {
         if needs_name_service(&conf.listen) {
             self.look_up(conf);
         } else {
-            let results = bind::bind(conf, &self.passed);
+            let results = bind::bind(&conf.listen, &self.passed);
             self.serve(conf, results);
         }
     }
@@ -93,7 +93,7 @@ impl Supervisor {
         let passed = self.passed.clone();
         let unstarted = conf.clone();
         let result = thread::start(&life, self.ended.0.clone(), move |_| {
-            let results = bind::bind(&conf, &passed);
+            let results = bind::bind(&conf.listen, &passed);
             // An error means that the process is ending.
             let _ = found.send((conf, results));
             Ok(())
@@ -114,8 +114,13 @@ impl Supervisor {
                 .ports
                 .iter()
                 .find(|port| port.listen == conf.listen);
-            if let Some(conf) = current.cloned() {
-                self.serve(&conf, results);
+            match current.cloned() {
+                Some(conf) => self.serve(&conf, results),
+                // One that was passed would listen on, and nobody would accept.
+                None => results
+                    .iter()
+                    .flatten()
+                    .for_each(|bound| systemd::forget_socket(&bound.address)),
             }
         }
     }
@@ -195,7 +200,7 @@ impl Supervisor {
                     self.look_up(&unbound.conf);
                     continue;
                 }
-                None => bind::bind(&unbound.conf, &self.passed),
+                None => bind::bind(&unbound.conf.listen, &self.passed),
             };
             if results.iter().all(Result::is_err) {
                 unbound.retry_at = now + clock::millis(unbound.backoff.next());
@@ -206,17 +211,26 @@ impl Supervisor {
         }
     }
 
-    /// Closes the sockets that were passed to this process and that no port wants, once all ports have asked.
+    /// Closes the sockets that were passed to this process and that no port wants, once all ports have asked that can. One that
+    /// waits for the name service must keep no other port from its address.
     pub(super) fn close_unwanted(&self) {
+        if self.passed.is_empty() {
+            return;
+        }
         let asks_later = self.n_looked_up > 0
             || self
                 .unbound
                 .iter()
                 .any(|unbound| needs_name_service(&unbound.conf.listen));
-        if asks_later || self.passed.is_empty() {
-            return;
-        }
-        for Unwanted { name, address } in self.passed.close_rest() {
+        let listens = self.conf.ports.iter().map(|port| &port.listen);
+        let numbers: Vec<u16> = listens
+            .filter(|listen| asks_later && needs_name_service(listen))
+            .filter_map(|listen| match listen {
+                Listen::Name(_, number) => Some(*number),
+                Listen::Any(_) | Listen::Address(_) => None,
+            })
+            .collect();
+        for Unwanted { name, address } in self.passed.close_rest(&numbers) {
             systemd::forget_socket_named(&name);
             facts::say(
                 Fact::SocketUnwanted,

@@ -44,7 +44,7 @@ impl Supervisor {
         };
         let before = self.web_unbound.take();
         let (mut bound, mut reasons) = (Vec::new(), Vec::new());
-        for result in bind::bind_listen(&listen, &self.passed) {
+        for result in bind::bind(&listen, &self.passed) {
             match result {
                 Ok(one) => {
                     reasons.extend(one.warning.clone());

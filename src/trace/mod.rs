@@ -10,6 +10,7 @@ mod words;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -19,6 +20,8 @@ use crate::mailbox::Outcome;
 
 pub use scribe::{Scribe, Sink};
 
+/// The longest trace.
+pub const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Traces at once, at most.
 pub const TRACES_MAX: usize = 8;
 /// Pieces that wait in one trace's queue, at most.

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::clock::Millis;
 use crate::hub::SUPERVISOR_TURN_MAX_MS;
 use crate::trouble::{self, Readiness};

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::response::Html;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::trouble;
 
 const HEAD: &str = "<!doctype html>

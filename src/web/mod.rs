@@ -1,7 +1,7 @@
 //! The web thread: metrics and health over HTTP, for those who watch the server; later the dashboard and its API.
 //!
-//! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `health.rs` whether the server lives and
-//! is ready, `metrics/` the numbers, `home.rs` the page at `/`.
+//! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
+//! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `home.rs` the page at `/`.
 //!
 //! This folder is the one place with async code, because the HTTP library has it: one runtime, in this thread alone. Whatever
 //! happens here, ports, writers and spool do not notice: nothing here takes a lock that they hold for long, and the thread is
@@ -11,6 +11,7 @@ mod health;
 mod home;
 mod metrics;
 mod router;
+mod shared;
 pub mod thread;
 
 use std::net::TcpListener;
@@ -21,12 +22,6 @@ use crate::port::bind::{Address, Bound, label};
 
 /// Connections that are open at a time; who comes in excess waits in the listening socket.
 pub const CONNECTIONS_MAX: usize = 64;
-
-/// What answers are made of: one place for all pages.
-#[derive(Clone)]
-struct Shared {
-    hub: Arc<Hub>,
-}
 
 /// Where the web listens. The supervisor owns the sockets and lends clones, so that a replaced thread refuses nobody.
 #[derive(Debug)]

@@ -14,7 +14,8 @@ use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Shared, health, home, metrics};
+use super::shared::Shared;
+use super::{health, home, metrics};
 use crate::hub::Hub;
 
 /// Bytes of a request's body; nothing that is asked today has one.

@@ -38,6 +38,25 @@ fn levels_per_module_are_the_confs_and_a_reload_changes_them() {
 }
 
 #[test]
+fn what_was_folded_is_told_at_the_level_of_the_module_that_said_it() {
+    let (database, _client) = pg::shared().migrated();
+    let port = free_port();
+    let mut daemon = Setup::new(&database.url)
+        .port(port)
+        .env("RUST_LOG", "")
+        .more("[log]\nlevel = \"error\"\n[log.modules]\nport = \"debug\"")
+        .start();
+    for n in 1..=30 {
+        drop(Device::login(port, imei(n)));
+    }
+    daemon.wait_log(secs(5), &["login accepted", &imei(20).to_string()]);
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait_end(secs(20)).code(), Some(0));
+    let told = daemon.log_lines(&["login accepted (and 10 more in"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
 fn the_environment_stands_above_the_conf_and_nonsense_in_it_is_said() {
     let (database, _client) = pg::shared().migrated();
     let setup = |environment: &str| {

@@ -23,7 +23,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::hub::Hub;
 use families::Families;
 
