@@ -31,7 +31,7 @@ struct Target {
 }
 
 /// Connects to `database` as `application_name`, which begins with `trackport`, and prepares the session: `synchronous_commit = on`, time-outs, UTC,
-/// `search_path = trackport`.
+/// `search_path = trackport`, `jit = off`.
 ///
 /// Blocks for a few `timeouts.tcp` per host.
 ///
@@ -109,12 +109,15 @@ fn connect_to(
     // A session that leaves a transaction open holds locks and old rows; it is ended soon after
     // the longest pause that this program makes between two statements.
     let idle = timeouts.statement + timeouts.tcp;
+    // No compiling of statements: what reads over all partitions has thousands of expressions, and runs for less time than LLVM would need
+    // for them.
     client.batch_execute(&format!(
         "SET synchronous_commit = on;
          SET statement_timeout = {};
          SET idle_in_transaction_session_timeout = {};
          SET TimeZone = 'UTC';
          SET client_min_messages = warning;
+         SET jit = off;
          SET search_path = trackport, pg_temp",
         timeouts.statement.as_millis(),
         idle.as_millis(),
