@@ -293,6 +293,7 @@ pub fn troubles(hub: &Hub) -> Vec<Trouble> {
         }
     }
     troubles.extend(quarantine(&hub.quarantine()));
+    troubles.sort_by_key(|trouble| trouble.effect() != Effect::NotReady);
     troubles
 }
 

@@ -155,9 +155,12 @@ fn a_database_that_is_away_is_no_reason_to_end_the_server_and_with_a_usable_spoo
     daemon.wait_serving();
     let told = daemon.must(&["health"]);
     assert!(told.starts_with("healthy; wrong: "), "{told}");
-    let unready = daemon.command(&["health", "--ready"]);
-    assert_eq!(unready.status.code(), Some(1), "nobody knows any device");
-    assert!(text(&unready.stdout).contains("device list"));
+    // Until the spool is open it is that which is told.
+    eventually(secs(20), "the reason is told first", || {
+        let unready = daemon.command(&["health", "--ready"]);
+        assert_eq!(unready.status.code(), Some(1), "nobody knows any device");
+        text(&unready.stdout).starts_with("unhealthy: the device list is not loaded")
+    });
 
     let bare = Setup::new(NOWHERE)
         .port(free_port())
