@@ -127,6 +127,13 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// How this process calls itself towards PostgreSQL; its threads add `/` and their names. The time tells it from a process of another
+    /// container, where this one's number may be the same.
+    pub fn application(&self) -> String {
+        let started_s = self.started_at_us / 1_000_000;
+        format!("trackport/{}-{started_s}", std::process::id())
+    }
+
     /// A hub without ports and threads yet.
     pub fn new(
         conf_path: PathBuf,

@@ -92,6 +92,8 @@ pub struct Status {
     pub version: String,
     /// Its process.
     pub pid: u32,
+    /// What its connections to PostgreSQL are called before the `/` and the thread.
+    pub application: String,
     /// Where its conf was read from.
     pub conf: String,
     /// RFC 3339.

@@ -154,6 +154,7 @@ pub fn status(hub: &Hub) -> Status {
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
+        application: hub.application(),
         conf: hub.conf_path.display().to_string(),
         started_at: clock::text(hub.started_at_us),
         uptime_s: u64::try_from((clock::wall_us() - hub.started_at_us) / 1_000_000).unwrap_or(0),

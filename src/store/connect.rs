@@ -31,7 +31,7 @@ struct Target {
 }
 
 /// Connects to `database` as `application_name`, which begins with `trackport`, and prepares the session: `synchronous_commit = on`, time-outs, UTC,
-/// `search_path = trackport`.
+/// `search_path = trackport`, `jit = off`.
 ///
 /// Blocks for a few `timeouts.tcp` per host.
 ///
@@ -42,10 +42,36 @@ pub fn connect(
     timeouts: &conf::Timeouts,
     application_name: &str,
 ) -> Result<Client, StoreError> {
+    connect_with(database, timeouts, application_name, password::find)
+}
+
+/// The same to a database that is somebody else's: the password of ours, which our own places hold, is not shown to its server.
+///
+/// # Errors
+/// As `connect`.
+pub fn connect_elsewhere(
+    database: &conf::Database,
+    timeouts: &conf::Timeouts,
+    application_name: &str,
+) -> Result<Client, StoreError> {
+    let find: Find = |env, whom| Ok(password::find_as_psql(env, whom));
+    connect_with(database, timeouts, application_name, find)
+}
+
+/// Looks a password up.
+type Find =
+    fn(&dyn Fn(&str) -> Option<PathBuf>, &password::Whom) -> Result<Option<Vec<u8>>, StoreError>;
+
+fn connect_with(
+    database: &conf::Database,
+    timeouts: &conf::Timeouts,
+    application_name: &str,
+    find: Find,
+) -> Result<Client, StoreError> {
     let config = config(&database.url, &|name| std::env::var(name).ok())?;
     let mut refused = None;
     for target in targets(&config) {
-        match connect_to(&config, &target, timeouts, application_name) {
+        match connect_to(&config, &target, timeouts, application_name, find) {
             Ok(client) => return Ok(client),
             Err(error) => refused = Some(error),
         }
@@ -58,12 +84,13 @@ fn connect_to(
     target: &Target,
     timeouts: &conf::Timeouts,
     application_name: &str,
+    find: Find,
 ) -> Result<Client, StoreError> {
     let address = probe(target, timeouts.tcp).map_err(|error| StoreError::Unreachable {
         place: place(target),
         reason: error.to_string(),
     })?;
-    let mut one = single(config, target, address)?;
+    let mut one = single(config, target, address, find)?;
     one.application_name(application_name)
         .connect_timeout(timeouts.tcp)
         .tcp_user_timeout(timeouts.tcp)
@@ -82,12 +109,15 @@ fn connect_to(
     // A session that leaves a transaction open holds locks and old rows; it is ended soon after
     // the longest pause that this program makes between two statements.
     let idle = timeouts.statement + timeouts.tcp;
+    // No compiling of statements: what reads over all partitions has thousands of expressions, and runs for less time than LLVM would need
+    // for them.
     client.batch_execute(&format!(
         "SET synchronous_commit = on;
          SET statement_timeout = {};
          SET idle_in_transaction_session_timeout = {};
          SET TimeZone = 'UTC';
          SET client_min_messages = warning;
+         SET jit = off;
          SET search_path = trackport, pg_temp",
         timeouts.statement.as_millis(),
         idle.as_millis(),
@@ -330,7 +360,12 @@ where
 }
 
 /// `config` with `target` as its only host, at the address that answered, and with the password.
-fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Result<Config, StoreError> {
+fn single(
+    config: &Config,
+    target: &Target,
+    address: Option<IpAddr>,
+    find: Find,
+) -> Result<Config, StoreError> {
     let mut one = Config::new();
     match &target.host {
         Host::Tcp(name) => one.host(name),
@@ -354,7 +389,7 @@ fn single(config: &Config, target: &Target, address: Option<IpAddr>) -> Result<C
     }
     let found = match config.get_password() {
         Some(password) => Some(password.to_vec()),
-        None => password::find(
+        None => find(
             &|name| std::env::var_os(name).map(PathBuf::from),
             &password::Whom {
                 host: match &target.host {

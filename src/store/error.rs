@@ -9,25 +9,25 @@ use std::time::Duration;
 
 use postgres::error::SqlState;
 
-/// Why something asked of the database was not done.
+/// Why something asked of the database was not done. The text of each says all; none has a source, which would be printed behind it once more.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The server, or the way to it, refused a statement.
     #[error("{}", describe(.0))]
-    Database(#[from] postgres::Error),
+    Database(postgres::Error),
     /// The connection URL cannot be used.
     #[error("[database] url: {0}")]
     Url(String),
     /// The password lies in a file that cannot be read.
     #[error(
-        "the password's file {} cannot be read: {source}; it must be there and readable by the user that trackport runs as",
+        "the password's file {} cannot be read: {reason}; it must be there and readable by the user that trackport runs as",
         file.display()
     )]
     PasswordFile {
         /// The file.
         file: PathBuf,
         /// What the system says.
-        source: io::Error,
+        reason: io::Error,
     },
     /// No server answered within the time-out.
     #[error("no PostgreSQL at {place}: {reason}")]
@@ -44,14 +44,14 @@ pub enum StoreError {
     )]
     MigrationLocked(Duration),
     /// A migration failed; nothing of it stays.
-    #[error("migration {version:04}_{name} failed: {}", describe(.source))]
+    #[error("migration {version:04}_{name} failed: {}", describe(.reason))]
     Migration {
         /// Its number.
         version: i32,
         /// Its name.
         name: &'static str,
         /// What the server said.
-        source: postgres::Error,
+        reason: postgres::Error,
     },
     /// A migration that is applied is not the one in this program.
     #[error(
@@ -91,12 +91,18 @@ pub enum StoreError {
     Refused(String),
 }
 
+impl From<postgres::Error> for StoreError {
+    fn from(error: postgres::Error) -> StoreError {
+        StoreError::Database(error)
+    }
+}
+
 impl StoreError {
     /// What to do about it.
     pub fn class(&self) -> ErrorClass {
         match self {
             StoreError::Database(error) => class(error),
-            StoreError::Migration { source, .. } => class(source),
+            StoreError::Migration { reason, .. } => class(reason),
             StoreError::Unreachable { .. } | StoreError::MigrationLocked(_) => ErrorClass::Retry,
             StoreError::Url(_)
             | StoreError::PasswordFile { .. }
@@ -271,6 +277,27 @@ mod tests {
                 expected,
                 "{code}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_an_error_is_said_once() {
+        let database = || {
+            let refused = "host=localhost port=none".parse::<postgres::Config>();
+            refused.unwrap_err()
+        };
+        let migration = StoreError::Migration {
+            version: 1,
+            name: "tables",
+            reason: database(),
+        };
+        let file = StoreError::PasswordFile {
+            file: PathBuf::from("/nonexistent"),
+            reason: io::Error::other("no such file"),
+        };
+        for error in [StoreError::from(database()), migration, file] {
+            // Printed as `{:#}` by the command line: each cause behind the other.
+            assert!(error.source().is_none(), "{error}");
         }
     }
 

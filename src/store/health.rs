@@ -298,8 +298,13 @@ fn waiting(client: &mut Client) -> Result<Vec<Waiting>, StoreError> {
 /// When the database does not answer.
 pub fn tables(client: &mut Client) -> Result<Tables, StoreError> {
     let row = client.query_one(
-        "WITH few AS (SELECT device_id, time FROM trackport.record_default
-             WHERE time > now() + interval '1 day' OR time < timestamptz '2010-01-01Z' LIMIT $1)
+        // Device by device, by the key: the table may be large where trackers had kept old records.
+        "WITH few AS (SELECT r.device_id, r.time FROM trackport.device d CROSS JOIN LATERAL (
+                 (SELECT device_id, time FROM trackport.record_default
+                     WHERE device_id = d.id AND time > now() + interval '1 day' ORDER BY time DESC LIMIT $1)
+                 UNION ALL
+                 (SELECT device_id, time FROM trackport.record_default
+                     WHERE device_id = d.id AND time < timestamptz '2010-01-01Z' ORDER BY time LIMIT $1)) r LIMIT $1)
          SELECT count(*), min(time), max(time), ARRAY(
              SELECT d.imei FROM trackport.device d WHERE d.id IN (SELECT DISTINCT device_id FROM few) ORDER BY d.imei LIMIT 3)
          FROM few",

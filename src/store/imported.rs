@@ -232,7 +232,8 @@ impl<'a> Importer<'a> {
         })
     }
 
-    /// Stores a batch and that the import has come to the row `last_id` there; returns how many rows were new.
+    /// Stores a batch and that the import has come to the row `last_id` there; returns how many rows were new. Without `last_id` it is only
+    /// kept in which zone the times were read.
     ///
     /// # Errors
     /// Those of the database; nothing of the batch is stored then.
@@ -280,6 +281,17 @@ impl<'a> Importer<'a> {
                     &last_id,
                 ],
             )?;
+        } else if !rows.is_empty() {
+            transaction.execute(
+                "INSERT INTO trackport.import_progress (source, time_zone, since, devices, last_id)
+                 VALUES ($1, $2, $3::text::timestamptz, $4, 0) ON CONFLICT (source) DO NOTHING",
+                &[
+                    &self.source,
+                    zone,
+                    &self.conditions.since,
+                    &self.conditions.devices,
+                ],
+            )?;
         }
         transaction.commit()?;
         Ok(n_new)
@@ -299,8 +311,8 @@ impl<'a> Importer<'a> {
     }
 }
 
-/// Rows deleted in one transaction.
-const N_DELETED_AT_ONCE: i64 = 10_000;
+/// Rows deleted in one transaction; they lie apart from each other, and a disk that turns needs some milliseconds for each.
+const N_DELETED_AT_ONCE: i64 = 2_000;
 
 /// Deletes some imported positions from before `oldest`; returns how many, `is_complete` when none is left.
 ///
@@ -310,9 +322,14 @@ pub fn drop_imported(
     client: &mut Client,
     oldest: std::time::SystemTime,
 ) -> Result<(u64, bool), StoreError> {
+    // Device by device, by the key. The other index knows ranges of pages, and goes on naming those from which all rows are gone: each hour
+    // they would be read again, however many there are.
     let n_rows = client.execute(
         "DELETE FROM trackport.imported_position WHERE ctid = ANY (ARRAY(
-             SELECT ctid FROM trackport.imported_position WHERE time < $1 LIMIT $2))",
+             SELECT p.row FROM trackport.imported_device m
+             CROSS JOIN LATERAL (SELECT i.ctid AS row FROM trackport.imported_position i
+                 WHERE i.device_id = m.device_id AND i.time < $1 ORDER BY i.time LIMIT $2) p
+             LIMIT $2))",
         &[&oldest, &N_DELETED_AT_ONCE],
     )?;
     Ok((n_rows, n_rows < N_DELETED_AT_ONCE.unsigned_abs()))

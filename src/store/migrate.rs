@@ -184,10 +184,10 @@ fn migrate_locked(
             version: migration.version,
             name: migration.name,
         });
-        apply(client, migration).map_err(|source| StoreError::Migration {
+        apply(client, migration).map_err(|reason| StoreError::Migration {
             version: migration.version,
             name: migration.name,
-            source,
+            reason,
         })?;
         applied.push(Applied {
             version: migration.version,

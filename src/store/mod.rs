@@ -56,7 +56,8 @@ mod digest;
 mod password;
 
 pub use connect::{
-    SERVER_VERSION_MIN, ServerFacts, backend_pid, connect, end_backend, server_facts,
+    SERVER_VERSION_MIN, ServerFacts, backend_pid, connect, connect_elsewhere, end_backend,
+    server_facts,
 };
 pub use error::{ErrorClass, StoreError, class, describe};
 pub use migrate::{

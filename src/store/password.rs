@@ -39,7 +39,7 @@ pub(super) fn find(
     if let Some(file) = env(PASSWORD_FILE).filter(|file| !file.as_os_str().is_empty()) {
         return match read_line(&file) {
             Ok(password) => Ok(Some(password)),
-            Err(source) => Err(StoreError::PasswordFile { file, source }),
+            Err(reason) => Err(StoreError::PasswordFile { file, reason }),
         };
     }
     if let Some(directory) = env("CREDENTIALS_DIRECTORY") {
@@ -47,19 +47,22 @@ pub(super) fn find(
         match read_line(&file) {
             Ok(password) => return Ok(Some(password)),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(source) => return Err(StoreError::PasswordFile { file, source }),
+            Err(reason) => return Err(StoreError::PasswordFile { file, reason }),
         }
     }
+    Ok(find_as_psql(env, whom))
+}
+
+/// As `find`, in those places alone where psql and all others look.
+pub(super) fn find_as_psql(env: &dyn Fn(&str) -> Option<PathBuf>, whom: &Whom) -> Option<Vec<u8>> {
     if let Some(password) = env("PGPASSWORD") {
-        return Ok(Some(password.into_os_string().into_vec()));
+        return Some(password.into_os_string().into_vec());
     }
     let file = env("PGPASSFILE").or_else(|| env("HOME").map(|home| home.join(".pgpass")));
-    let text = file.and_then(|file| read_private(&file));
-    Ok(text.and_then(|text| {
-        text.lines()
-            .find_map(|line| password_in(line, whom))
-            .map(String::into_bytes)
-    }))
+    let text = file.and_then(|file| read_private(&file))?;
+    text.lines()
+        .find_map(|line| password_in(line, whom))
+        .map(String::into_bytes)
 }
 
 /// A file that holds the password and perhaps the end of its line.
@@ -169,6 +172,26 @@ mod tests {
             _ => None,
         };
         assert_eq!(find(&env, &whom()).unwrap(), Some(b"from env".to_vec()));
+    }
+
+    #[test]
+    fn the_password_of_our_database_is_not_shown_to_another() {
+        let folder = std::env::temp_dir().join(format!("trackport-ours-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("database_password"), "ours").unwrap();
+        let ours = |name: &str| match name {
+            "CREDENTIALS_DIRECTORY" => Some(folder.clone()),
+            PASSWORD_FILE => Some(folder.join("database_password")),
+            _ => None,
+        };
+        assert_eq!(find(&ours, &whom()).unwrap(), Some(b"ours".to_vec()));
+        assert_eq!(find_as_psql(&ours, &whom()), None);
+        let both = |name: &str| match name {
+            "PGPASSWORD" => Some(PathBuf::from("theirs")),
+            other => ours(other),
+        };
+        assert_eq!(find_as_psql(&both, &whom()), Some(b"theirs".to_vec()));
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

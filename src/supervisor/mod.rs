@@ -169,12 +169,11 @@ impl Supervisor {
             timeouts: conf.timeouts.clone(),
             limits: conf.limits.clone(),
         };
-        let (pid, started) = (std::process::id(), clock::wall_us() / 1_000_000);
         // One end per worker waits at most; the supervisor reads them every tick.
         let ended = crossbeam_channel::bounded(10_000);
         Supervisor {
             watchdog: Watchdog::new(systemd::watchdog_period()),
-            application: format!("trackport/{pid}-{started}"),
+            application: hub.application(),
             conf,
             signals,
             hub,

@@ -15,9 +15,7 @@ mod shared;
 pub mod thread;
 
 use std::net::TcpListener;
-use std::sync::Arc;
 
-use crate::hub::Hub;
 use crate::port::bind::{Address, Bound, label};
 
 /// Connections that are open at a time; who comes in excess waits in the listening socket.

@@ -6,8 +6,10 @@
 use std::fs;
 use std::net::TcpListener;
 
+use postgres::Client;
 use serde_json::Value;
 use trackport::protocol::teltonika::encode::login;
+use trackport::store::health::tables;
 
 use crate::harness::daemon::{Daemon, Setup, started, started_known, text};
 use crate::harness::device::{ANSWER, Answer, Device, packet};
@@ -826,4 +828,35 @@ fn a_user_who_may_not_see_everything_is_told_what_and_how() {
             .contains("runuser -u trackport"),
         "{told}"
     );
+}
+
+#[test]
+fn what_is_asked_of_a_large_default_partition_reads_few_of_its_pages() {
+    let (_database, mut client) = pg::shared().migrated();
+    client
+        .batch_execute(&format!(
+            "INSERT INTO trackport.device (imei) VALUES ('{0}');
+             INSERT INTO trackport.record_default (device_id, time, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+                 satellites, speed_kmh, priority, event_id, codec, port, io)
+             SELECT d.id, timestamptz '2020-01-01Z' + n * interval '1 min', n, now(), 25, 54, 0, 0, 0, 0, 0, 0, 8, 1, '\\x00'
+             FROM trackport.device d, generate_series(1, 50000) n;
+             UPDATE trackport.record_default SET time = timestamptz '1970-01-01Z' + digest * interval '1 s' WHERE digest <= 3;
+             ANALYZE trackport.record_default",
+            imei(1)
+        ))
+        .unwrap();
+    let n_read = |client: &mut Client| -> i64 {
+        client
+            .query_one("SELECT pg_stat_force_next_flush()", &[])
+            .unwrap();
+        let sql = "SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables
+                   WHERE relid = 'trackport.record_default'::regclass";
+        client.query_one(sql, &[]).unwrap().get(0)
+    };
+    let before = n_read(&mut client);
+    let tables = tables(&mut client).unwrap();
+    let read = n_read(&mut client) - before;
+    assert_eq!(tables.n_impossible, 3);
+    assert_eq!(tables.impossible_imeis, [imei(1).to_string()]);
+    assert!(read < 50, "{read} pages were read");
 }

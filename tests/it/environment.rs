@@ -155,10 +155,11 @@ fn a_database_that_is_away_is_no_reason_to_end_the_server_and_with_a_usable_spoo
     daemon.wait_serving();
     let told = daemon.must(&["health"]);
     assert!(told.starts_with("healthy; wrong: "), "{told}");
-    // The spool is opened a moment after the port is served.
-    eventually(secs(10), "nobody knows any device", || {
+    // Until the spool is open it is that which is told.
+    eventually(secs(20), "the reason is told first", || {
         let unready = daemon.command(&["health", "--ready"]);
-        unready.status.code() == Some(1) && text(&unready.stdout).contains("device list")
+        assert_eq!(unready.status.code(), Some(1), "nobody knows any device");
+        text(&unready.stdout).starts_with("unhealthy: the device list is not loaded")
     });
 
     let bare = Setup::new(NOWHERE)

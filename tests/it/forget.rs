@@ -428,6 +428,34 @@ fn without_a_server_it_works_too_and_never_beside_one_that_cannot_be_asked() {
 }
 
 #[test]
+fn a_server_of_another_container_with_the_same_process_number_is_another_server() {
+    let (database, mut client) = pg::shared().migrated();
+    let port = free_port();
+    let daemon = Setup::new(&database.url).port(port).start();
+    Device::login(port, imei(1)).deliver(&packet(0, 3));
+    let mut other = database.connect();
+    let name = format!(
+        "SET application_name = 'trackport/{}-1/writer-0'",
+        daemon.pid()
+    );
+    other.batch_execute(&name).unwrap();
+    let args = ["device", "forget", &imei(1).to_string(), "--yes"];
+    let output = daemon.command(&args);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("-1/writer-0, and does not answer"), "{told}");
+    assert_eq!(records(&mut client, imei(1)), 3);
+    drop(other);
+    eventually(secs(10), "its connection is gone", || {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%-1/writer-0'";
+        number(&mut client, sql, &[]) == 0
+    });
+    daemon.must(&args);
+    assert_eq!(records(&mut client, imei(1)), 0);
+}
+
+#[test]
 fn a_spool_that_nobody_drains_keeps_a_device_from_being_erased() {
     let cluster = Cluster::start();
     let (database, client) = cluster.migrated();

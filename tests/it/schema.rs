@@ -1022,3 +1022,28 @@ fn changes_of_devices_commit_in_the_order_of_their_versions() {
     slow.commit().unwrap();
     device::rename(&mut client, imei(62), "quick").unwrap();
 }
+
+#[test]
+fn latest_is_repaired_in_time_also_over_the_partitions_of_years() {
+    let (_database, mut client) = shared().migrated();
+    client
+        .batch_execute(
+            "DO $$ DECLARE day date; BEGIN
+                 FOR day IN SELECT generate_series(date '2023-01-02', date '2025-12-29', interval '7 days') LOOP
+                     EXECUTE format('CREATE TABLE trackport.record_%s PARTITION OF trackport.record FOR VALUES FROM (%L) TO (%L)',
+                         to_char(day, 'YYYYMMDD'), day || ' 00:00Z', day + 7 || ' 00:00Z');
+                 END LOOP;
+             END $$;
+             INSERT INTO trackport.device (imei) SELECT (350000000000000 + n)::text FROM generate_series(1, 1000) n;
+             INSERT INTO trackport.record (device_id, time, digest, received_at, longitude, latitude, altitude_m, angle_deg,
+                 satellites, speed_kmh, priority, event_id, codec, port, io)
+             SELECT d.id, at, d.id, at, 25, 54, 0, 0, 9, 0, 0, 0, 8, 1, '\\x00'
+             FROM generate_series(timestamptz '2023-01-03Z', timestamptz '2025-12-30Z', interval '7 days') at, trackport.device d;
+             ANALYZE trackport.record, trackport.device;
+             SET statement_timeout = '30s'",
+        )
+        .unwrap();
+    repair_latest(&mut client, 0, 1_000, SystemTime::now()).unwrap();
+    let sql = "SELECT count(*) FROM trackport.latest WHERE time >= '2025-12-29'";
+    assert_eq!(client.query_one(sql, &[]).unwrap().get::<_, i64>(0), 1000);
+}

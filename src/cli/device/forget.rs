@@ -132,7 +132,9 @@ impl Forgetting<'_> {
         let socket = &self.conf.control.socket;
         let own = match self.ask() {
             Ok(_) => match client::ask(socket, &Request::Status)? {
-                Response::Status(status) => Some(format!("trackport/{}-", status.pid)),
+                Response::Status(status) if !status.application.is_empty() => {
+                    Some(format!("{}/", status.application))
+                }
                 _ => anyhow::bail!("the running server is another version: restart it"),
             },
             Err(error) if is_nobody_there(&error) => None,
@@ -380,7 +382,7 @@ fn tell(tally: &Tally, left: &[String], args: &Args, conf: &Conf) -> anyhow::Res
         out,
         "not within reach: backups, WAL archives and standbys, files that were exported, the journal (journalctl --vacuum-time), \
          the server that it was imported from\n\
-         the bytes leave PostgreSQL's files with the next vacuum; at once: vacuumdb -n trackport --analyze DATABASE"
+         the bytes leave PostgreSQL's files with the next vacuum; at once: vacuumdb --analyze DATABASE"
     )?;
     if args.refuse {
         writeln!(

@@ -17,6 +17,8 @@ const SLOT_ODD: i64 = 1 << 30;
 const SLOT_WRONG: i64 = 16 << 30;
 /// Transactions; at two thousand million PostgreSQL takes no more.
 const XID_AGE_ODD: i64 = 1_000_000_000;
+/// What is meant to take long: nobody shall end the backup of a large database because we said so.
+const TAKE_LONG: [&str; 3] = ["pg_dump", "pg_dumpall", "trackport import"];
 /// A lock is waited for so long without harm.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Partitions are made four ahead; less than this is left when that has failed for long.
@@ -122,7 +124,12 @@ fn sessions(health: &Health) -> Vec<Finding> {
             holder.state,
             span(holder.age)
         );
-        let remedy = format!("end it: SELECT pg_terminate_backend({})", holder.pid);
+        let end = format!("SELECT pg_terminate_backend({})", holder.pid);
+        let remedy = if TAKE_LONG.contains(&holder.application.as_str()) {
+            format!("it may be right and ends by itself; only if it hangs: {end}")
+        } else {
+            format!("end it: {end}")
+        };
         findings.push(Finding::new(Grade::Warning, text).remedy(remedy));
     }
     if health.n_old_prepared > 0 {
@@ -337,7 +344,14 @@ mod tests {
             &health,
             Grade::Warning,
             "process 12 (report, idle in transaction)",
-            "pg_terminate_backend(12)",
+            "end it: SELECT pg_terminate_backend(12)",
+        );
+        "pg_dump".clone_into(&mut health.old_transactions[0].application);
+        only(
+            &health,
+            Grade::Warning,
+            "process 12 (pg_dump, ",
+            "ends by itself; only if it hangs",
         );
         let mut health = well();
         let waiting = Waiting {

@@ -22,7 +22,7 @@ use super::table::Table;
 use crate::conf::{self, Conf};
 use crate::imei::Imei;
 use crate::store::imported::{self, Conditions, Importer, Positions};
-use crate::store::{self, device};
+use crate::store::{self, StoreError, device};
 
 /// Rows of one transaction.
 const ROWS_AT_ONCE: usize = 10_000;
@@ -36,7 +36,7 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// What may follow `trackport import traccar`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Traccar's database, where it is PostgreSQL; a user with the right to read is enough
+    /// Traccar's database, where it is PostgreSQL; a user with the right to read is enough. Its password comes from PGPASSWORD or .pgpass
     #[arg(long, value_name = "URL", conflicts_with_all = ["devices", "positions"], required_unless_present = "devices")]
     from: Option<String>,
     /// The table tc_devices as a file
@@ -119,7 +119,11 @@ impl Source {
             ..conf.database.clone()
         };
         let name = "trackport import";
-        let mut client = store::connect(&database, &conf.timeouts, name).context("--from")?;
+        let connected = store::connect_elsewhere(&database, &conf.timeouts, name);
+        let mut client = connected.map_err(|error| match error {
+            StoreError::Url(text) => WrongUsage(format!("--from: {text}")).into(),
+            error => anyhow::Error::new(error).context("--from"),
+        })?;
         // One long statement reads the positions.
         client.batch_execute(
             "SET statement_timeout = 0; RESET search_path; SET default_transaction_read_only = on;

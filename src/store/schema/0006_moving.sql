@@ -38,7 +38,7 @@ create table trackport.imported_position (
 );
 -- One index for both: a device's way through time, and that a second import doubles nothing.
 create unique index imported_position_key on trackport.imported_position (device_id, time, source, source_id);
--- For retention; a few kilobytes, however large the table is.
+-- For questions about all devices in a span of time; a few kilobytes, however large the table is.
 create index imported_position_time on trackport.imported_position using brin (time);
 comment on table trackport.imported_position is
     'Positions that another server received (trackport import). People read the view trackport.position, which shows those before the device''s first own record.';

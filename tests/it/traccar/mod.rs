@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::harness::rows::{add, number};
 use crate::harness::{eventually, free_port, imei, kill, secs};
 use trackport::protocol::teltonika::Codec;
 use trackport::protocol::teltonika::encode::RecordSpec;
+use trackport::store::imported::drop_imported;
 
 /// A trackport that does not run, its database, and a database of Traccar.
 struct Place {
@@ -552,6 +554,40 @@ fn times_are_read_in_the_zone_that_is_named_and_never_in_two() {
     assert_eq!(place.n_imported(), 2);
 }
 
+#[test]
+fn files_too_are_never_read_in_two_zones() {
+    let mut place = Place::new();
+    let (devices, positions) = (
+        place.daemon.folder().file("d.csv"),
+        place.daemon.folder().file("p.csv"),
+    );
+    let device = format!("id,name,uniqueid\n5,Van,{}\n", imei(1));
+    fs::write(&devices, device).unwrap();
+    let position = "id,deviceid,fixtime,latitude,longitude\n1,5,2026-07-01 12:00:00,54,25\n";
+    fs::write(&positions, position).unwrap();
+    let in_zone = |zone| {
+        let (devices, positions) = (path(&devices), path(&positions));
+        let args = [
+            "import",
+            "traccar",
+            "--devices",
+            devices,
+            "--positions",
+            positions,
+            "--time-zone",
+            zone,
+        ];
+        place.daemon.command(&args)
+    };
+    assert!(in_zone("Europe/Vilnius").status.success());
+    let output = in_zone("UTC");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("--time-zone Europe/Vilnius before"), "{told}");
+    assert!(in_zone("Europe/Vilnius").status.success());
+    assert_eq!(place.n_imported(), 1);
+}
+
 /// A record so many minutes before now.
 fn ago(minutes: u64) -> RecordSpec {
     let now = std::time::SystemTime::now()
@@ -693,4 +729,38 @@ fn retention_removes_imported_positions_as_well() {
     });
     assert!(number(&mut client, sql, &[]) >= 29);
     daemon.wait_log(secs(10), &["partitions dropped", "imported_rows=249"]);
+}
+
+#[test]
+fn retention_reads_no_pages_whose_imported_rows_are_gone() {
+    let (_database, mut client) = pg::shared().migrated();
+    add(&mut client, imei(1), None);
+    client
+        .batch_execute(
+            "INSERT INTO trackport.imported_device SELECT id FROM trackport.device;
+             INSERT INTO trackport.imported_position (device_id, time, source, source_id, longitude, latitude)
+             SELECT d.id, now() - interval '900 days' + n * interval '10 min', 'traccar', n, 25, 54
+             FROM trackport.device d, generate_series(1, 100000) n;
+             SELECT brin_summarize_new_values('trackport.imported_position_time')",
+        )
+        .unwrap();
+    let oldest = SystemTime::now() - secs(400 * 86_400);
+    while !drop_imported(&mut client, oldest).unwrap().1 {}
+    // What may be cleared away is, as autovacuum does it.
+    client
+        .batch_execute("VACUUM ANALYZE trackport.imported_position")
+        .unwrap();
+    let n_read = |client: &mut Client| -> i64 {
+        let sql = "SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables
+                   WHERE relid = 'trackport.imported_position'::regclass";
+        client
+            .query_one("SELECT pg_stat_force_next_flush()", &[])
+            .unwrap();
+        client.query_one(sql, &[]).unwrap().get(0)
+    };
+    let before = n_read(&mut client);
+    let (n_rows, is_complete) = drop_imported(&mut client, oldest).unwrap();
+    assert_eq!((n_rows, is_complete), (0, true));
+    let read = n_read(&mut client) - before;
+    assert!(read < 50, "{read} pages were read to find nothing");
 }
