@@ -4,49 +4,16 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 use trackport::web::CONNECTIONS_MAX;
 
-use crate::harness::daemon::{Daemon, Setup};
-use crate::harness::device::{Device, packet};
 use crate::harness::http::{closed_after, connect, get, read_all, say, try_get};
-use crate::harness::{eventually, free_port, imei, ms, postgres as pg, secs};
-
-/// What an ack may take on a busy machine; well below what the web gives slow clients.
-const PROMPT: Duration = secs(2);
-
-struct Scene {
-    daemon: Daemon,
-    device: Device,
-    second: u64,
-    web: u16,
-}
+use crate::harness::scene::Scene;
+use crate::harness::{eventually, ms, secs};
 
 impl Scene {
-    fn new() -> Scene {
-        let (database, _) = pg::shared().migrated();
-        let (port, web) = (free_port(), free_port());
-        let http = format!("[http]\nlisten = \"127.0.0.1:{web}\"");
-        let daemon = Setup::new(&database.url).port(port).more(&http).start();
-        Scene {
-            daemon,
-            device: Device::login(port, imei(1)),
-            second: 0,
-            web,
-        }
-    }
-
-    /// A packet is acked as ever.
-    #[track_caller]
-    fn acks(&mut self) {
-        let begun = Instant::now();
-        self.device.deliver(&packet(self.second, 1));
-        self.second += 1;
-        assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
-    }
-
     /// The web answers, on the same thread as ever.
     #[track_caller]
     fn web_is_well(&self) {
@@ -59,7 +26,7 @@ impl Scene {
 
 #[test]
 fn headers_that_come_slowly_end_in_time() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(|setup| setup);
     let mut stream = connect(scene.web);
     stream
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n")
@@ -91,7 +58,7 @@ fn headers_that_come_slowly_end_in_time() {
 
 #[test]
 fn a_huge_header_is_refused() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(|setup| setup);
     let mut request = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
     request.extend(vec![b'a'; 200_000]);
     let answer = say(scene.web, &request);
@@ -114,7 +81,7 @@ fn a_huge_header_is_refused() {
 
 #[test]
 fn no_request_is_smuggled_in_the_body_of_another() {
-    let scene = Scene::new();
+    let scene = Scene::new(|setup| setup);
     for encoding in ["xchunked", "chunked, xchunked", "identity"] {
         let inner = "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: smuggled\r\n\r\n";
         let request = format!(
@@ -149,7 +116,7 @@ fn no_request_is_smuggled_in_the_body_of_another() {
 
 #[test]
 fn requests_in_a_row_are_answered_in_their_order() {
-    let scene = Scene::new();
+    let scene = Scene::new(|setup| setup);
     let paths = ["/healthz", "/elsewhere", "/readyz", "/metrics", "/"];
     let requests: String = (0..10)
         .flat_map(|_| paths)
@@ -172,7 +139,7 @@ fn requests_in_a_row_are_answered_in_their_order() {
 
 #[test]
 fn a_client_that_reads_nothing_is_given_up() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(|setup| setup);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let address = ([127, 0, 0, 1], scene.web).into();
@@ -206,7 +173,7 @@ fn gone(error: &std::io::Error) -> bool {
 
 #[test]
 fn too_many_connections_wait_for_their_turn_and_acks_do_not() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new(|setup| setup);
     let idle: Vec<TcpStream> = (0..CONNECTIONS_MAX + 40)
         .map(|_| connect(scene.web))
         .collect();

@@ -4,41 +4,13 @@ use std::fs;
 use std::net::TcpListener;
 use std::time::Instant;
 
-use crate::harness::daemon::{Daemon, Setup};
+use crate::harness::daemon::Setup;
 use crate::harness::device::{Device, packet};
 use crate::harness::http::{get, try_get};
+use crate::harness::scene::Scene;
 use crate::harness::{eventually, free_port, imei, postgres as pg, secs};
 
-struct Scene {
-    daemon: Daemon,
-    device: Device,
-    second: u64,
-    web: u16,
-}
-
 impl Scene {
-    fn new(change: impl FnOnce(Setup) -> Setup) -> Scene {
-        let (database, _) = pg::shared().migrated();
-        let (port, web) = (free_port(), free_port());
-        let http = format!("[http]\nlisten = \"127.0.0.1:{web}\"");
-        let daemon = change(Setup::new(&database.url).port(port).more(&http)).start();
-        Scene {
-            daemon,
-            device: Device::login(port, imei(1)),
-            second: 0,
-            web,
-        }
-    }
-
-    /// A packet is acked on the connection that was there all the time.
-    #[track_caller]
-    fn acks(&mut self) {
-        let begun = Instant::now();
-        self.device.deliver(&packet(self.second, 1));
-        self.second += 1;
-        assert!(begun.elapsed() < secs(2), "{:?}", begun.elapsed());
-    }
-
     /// The conf with another address of the web, and HUP.
     fn reload(&self, from: &str, to: &str) {
         let before = self.daemon.count("conf reloaded");

@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod postgres;
 pub mod prometheus;
 pub mod rows;
+pub mod scene;
 pub mod trace;
 
 use std::net::TcpListener;
