@@ -51,6 +51,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "moving",
         sql: include_str!("schema/0006_moving.sql"),
     },
+    Migration {
+        version: 7,
+        name: "assets",
+        sql: include_str!("schema/0007_assets.sql"),
+    },
 ];
 
 /// The version of the schema that this program needs.
