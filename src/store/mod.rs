@@ -63,4 +63,4 @@ pub use error::{ErrorClass, StoreError, class, describe};
 pub use migrate::{
     Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
 };
-pub use typed::{Typed, TypedColumns};
+pub use typed::{Event, SHAKEN, Typed, TypedColumns};
