@@ -6,17 +6,17 @@ import { el, svg } from './dom.js';
 // Filled shapes in a square of 12.
 const SHAPES = {
   arrow: 'M6 .5L11 11 6 8.6 1 11z',
-  bars: 'M2 1.500h3v9H2zM7 1.500h3v9H7z',
-  square: 'M1.5 1.500h9v9h-9z',
-  ring: 'M6 .5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11M6 2.800a3.2 3.2 0 1 1 0 6.4 3.2 3.2 0 0 1 0-6.4',
-  dash: 'M1 5h10v2.200H1z',
+  bars: 'M2 1.5h3v9H2zM7 1.5h3v9H7z',
+  square: 'M1.5 1.5h9v9h-9z',
+  ring: 'M6 .5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11M6 2.8a3.2 3.2 0 1 1 0 6.4 3.2 3.2 0 0 1 0-6.4',
+  dash: 'M1 5h10v2.2H1z',
   dot: 'M6 1a5 5 0 1 0 0 10A5 5 0 0 0 6 1',
   up: 'M6 1l5.5 10H.5z',
   down: 'M6 11L.5 1h11z',
-  bolt: 'M7 .3L1.8 7H5l-.8 4.800L10.2 5H6.700z',
-  cross: 'M2.2 .8L6 4.6 9.8 .8l1.4 1.400L7.4 6l3.8 3.8-1.4 1.400L6 7.400l-3.8 3.8-1.4-1.400L4.6 6 .8 2.200z',
+  bolt: 'M7 .3L1.8 7H5l-.8 4.8L10.2 5H6.7z',
+  cross: 'M2.2 .8L6 4.6 9.8 .8l1.4 1.4L7.4 6l3.8 3.8-1.4 1.4L6 7.4l-3.8 3.8-1.4-1.4L4.6 6 .8 2.2z',
   diamond: 'M6 .3L11.7 6 6 11.7 .3 6z',
-  check: 'M1 6.200l1.5-1.5 2.4 2.400L9.6 2.200l1.5 1.5-6.2 6.400z',
+  check: 'M1 6.2l1.5-1.5 2.4 2.4L9.6 2.2l1.5 1.5-6.2 6.4z',
 };
 
 // In the order in which they are offered as filters.
