@@ -38,10 +38,14 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// Typed columns filled anew where a model has changed.
+pub mod recompute;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
+/// Which model a device may be.
+pub mod suggest;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::models;
 use super::super::text::{Table, ago, count, printable, time};
+use super::model::{progress_json, progress_text};
 use crate::store::device::Contact;
 use crate::store::device::{Device, DeviceShown};
 
@@ -94,6 +95,7 @@ pub(super) fn json(shown: &DeviceShown) -> Value {
     value["address"] = shown.address.map(|address| address.to_string()).into();
     value["port"] = shown.port.into();
     value["sends_before_ack_at"] = shown.sends_before_ack_at.map(time).into();
+    value["recompute"] = shown.recompute.as_ref().map_or(Value::Null, progress_json);
     value["latest_time"] = shown.latest_time.map(time).into();
     value["latest_fix"] = shown.latest_fix.map_or(Value::Null, |(at, longitude, latitude)| {
         json!({"time": time(at), "longitude": longitude, "latitude": latitude})
@@ -142,6 +144,9 @@ pub(super) fn write(out: &mut impl Write, shown: &DeviceShown, now: SystemTime) 
             "newest fix",
             &format!("{latitude:.7} {longitude:.7}, {}", at(Some(time))),
         )?;
+    }
+    if let Some(progress) = &shown.recompute {
+        line("columns", &progress_text(progress, now))?;
     }
     line("added", &at(Some(device.created_at)))?;
     line("changed", &at(Some(device.updated_at)))?;
@@ -202,6 +207,7 @@ mod tests {
             sends_before_ack_at: sends_before_ack.then_some(now),
             latest_time: None,
             latest_fix: Some((now, 25.5, -54.25)),
+            recompute: None,
         };
         (shown, now)
     }
