@@ -56,6 +56,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "assets",
         sql: include_str!("schema/0007_assets.sql"),
     },
+    Migration {
+        version: 10,
+        name: "access",
+        sql: include_str!("schema/0010_access.sql"),
+    },
 ];
 
 /// The version of the schema that this program needs.
