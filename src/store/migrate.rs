@@ -57,6 +57,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("schema/0007_assets.sql"),
     },
     Migration {
+        version: 8,
+        name: "columns",
+        sql: include_str!("schema/0008_columns.sql"),
+    },
+    Migration {
         version: 10,
         name: "access",
         sql: include_str!("schema/0010_access.sql"),
