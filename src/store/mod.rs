@@ -3,6 +3,8 @@
 //! Knows nothing of ports and threads: every function takes a connection, blocks for the statement
 //! time-out at most and is called again by whoever wanted it. Times are `SystemTime`, microseconds in the tables.
 
+/// Who did what.
+pub mod audit;
 /// A connection that has a deadline for everything.
 pub mod connect;
 /// Devices as an operator keeps them.
@@ -42,8 +44,12 @@ pub mod quarantine;
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
+/// Logins of browsers and tokens of programs.
+pub mod session;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
+/// Who may use the web.
+pub mod user;
 
 /// What the wall clock is held against before anything is removed.
 pub mod witness;
