@@ -5,6 +5,8 @@
 
 /// A connection that has a deadline for everything.
 pub mod connect;
+/// Many rows at once.
+mod copy_out;
 /// Devices as an operator keeps them.
 pub mod device;
 /// What AVL ids mean.
@@ -36,10 +38,14 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// What one IO element says.
+pub mod reading;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
+/// What an asset's devices recorded in a span of time.
+pub mod series;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 
