@@ -19,6 +19,8 @@ pub mod error;
 mod few;
 /// Erasing a device.
 pub mod forget;
+/// Groups of assets.
+pub mod group;
 /// What is asked of a database that may be ill.
 pub mod health;
 /// What quarantine holds, as an operator works on it.
