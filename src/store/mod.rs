@@ -7,6 +7,8 @@
 pub mod audit;
 /// A connection that has a deadline for everything.
 pub mod connect;
+/// Many rows at once.
+mod copy_out;
 /// Devices as an operator keeps them.
 pub mod device;
 /// What AVL ids mean.
@@ -40,10 +42,14 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// What one IO element says.
+pub mod reading;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
+/// What an asset's devices recorded in a span of time.
+pub mod series;
 /// Logins of browsers and tokens of programs.
 pub mod session;
 /// Which AVL ids fill the typed columns of a record.
