@@ -227,6 +227,16 @@ pub fn show(client: &mut Client, imei: Imei) -> Result<Option<DeviceShown>, Stor
     }))
 }
 
+/// The row of one device.
+pub(super) fn row_of(
+    client: &mut impl GenericClient,
+    imei: Imei,
+) -> Result<Option<Device>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM trackport.device d WHERE d.imei = $1");
+    let row = client.query_opt(&sql, &[&imei.to_string()])?;
+    row.as_ref().map(device).transpose()
+}
+
 /// Adds a device, accepted unless `change` says otherwise. One that was removed comes back with its old id.
 ///
 /// # Errors
@@ -362,25 +372,65 @@ pub fn import(client: &mut Client, rows: &[(Imei, DeviceChange)]) -> Result<Impo
     let mut transaction = client.transaction()?;
     let mut imported = Imported::default();
     for (imei, change) in rows {
-        let text = imei.to_string();
-        let before: Option<i64> = transaction
-            .query_opt(
-                "SELECT version FROM trackport.device WHERE imei = $1",
-                &[&text],
-            )?
-            .map(|row| row.get(0));
-        if before.is_none() {
-            transaction.execute("INSERT INTO trackport.device (imei) VALUES ($1)", &[&text])?;
-        }
-        let after = change_in(&mut transaction, *imei, change)?.ok_or_else(|| missing(*imei))?;
-        match before {
-            None => imported.n_added += 1,
-            Some(version) if version == after.version => imported.n_same += 1,
-            Some(_) => imported.n_changed += 1,
-        }
+        imported.count(import_one(&mut transaction, *imei, change)?);
     }
     transaction.commit()?;
     Ok(imported)
+}
+
+/// Adds or changes one device.
+pub(super) fn import_one(
+    client: &mut impl GenericClient,
+    imei: Imei,
+    change: &DeviceChange,
+) -> Result<Outcome, StoreError> {
+    let text = imei.to_string();
+    let before: Option<i64> = client
+        .query_opt(
+            "SELECT version FROM trackport.device WHERE imei = $1",
+            &[&text],
+        )?
+        .map(|row| row.get(0));
+    if before.is_none() {
+        client.execute("INSERT INTO trackport.device (imei) VALUES ($1)", &[&text])?;
+    }
+    let after = change_in(client, imei, change)?.ok_or_else(|| missing(imei))?;
+    Ok(match before {
+        None => Outcome::Added,
+        Some(version) if version == after.version => Outcome::Same,
+        Some(_) => Outcome::Changed,
+    })
+}
+
+/// What became of one row of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is new.
+    Added,
+    /// Something of it is.
+    Changed,
+    /// It was so.
+    Same,
+}
+
+impl Outcome {
+    /// The same, when something beside the device changed as well.
+    pub(super) fn or_changed(self, is_changed: bool) -> Outcome {
+        match self {
+            Outcome::Same if is_changed => Outcome::Changed,
+            outcome => outcome,
+        }
+    }
+}
+
+impl Imported {
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Added => self.n_added += 1,
+            Outcome::Changed => self.n_changed += 1,
+            Outcome::Same => self.n_same += 1,
+        }
+    }
 }
 
 /// When and how a device was heard last.

@@ -3,6 +3,8 @@
 //! Knows nothing of ports and threads: every function takes a connection, blocks for the statement
 //! time-out at most and is called again by whoever wanted it. Times are `SystemTime`, microseconds in the tables.
 
+/// Vehicles, machines and boxes: what is tracked.
+pub mod asset;
 /// A connection that has a deadline for everything.
 pub mod connect;
 /// Devices as an operator keeps them.
@@ -15,8 +17,14 @@ pub mod directory;
 pub mod error;
 /// A few rows in one statement.
 mod few;
+/// Values as people enter them.
+mod field;
+/// Which device is in which asset.
+pub mod fitting;
 /// Erasing a device.
 pub mod forget;
+/// Groups of assets, with the parameters of their reports.
+pub mod group;
 /// What is asked of a database that may be ill.
 pub mod health;
 /// What quarantine holds, as an operator works on it.
@@ -40,11 +48,16 @@ pub mod quarantine;
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
+/// Many devices with their assets at once.
+pub mod sheet;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 
 /// What the wall clock is held against before anything is removed.
 pub mod witness;
+
+/// One tracker in place of another.
+pub mod replace;
 
 /// Rows into a new partition.
 mod attach;
@@ -59,7 +72,7 @@ pub use connect::{
     SERVER_VERSION_MIN, ServerFacts, backend_pid, connect, connect_elsewhere, end_backend,
     server_facts,
 };
-pub use error::{ErrorClass, StoreError, class, describe};
+pub use error::{ErrorClass, FieldMistake, StoreError, class, describe};
 pub use migrate::{
     Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
 };
