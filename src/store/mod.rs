@@ -5,6 +5,8 @@
 
 /// Vehicles, machines and boxes: what is tracked.
 pub mod asset;
+/// Who did what.
+pub mod audit;
 /// A connection that has a deadline for everything.
 pub mod connect;
 /// Devices as an operator keeps them.
@@ -50,8 +52,12 @@ pub mod reread;
 pub mod rows;
 /// Many devices with their assets at once.
 pub mod sheet;
+/// Logins of browsers and tokens of programs.
+pub mod session;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
+/// Who may use the web.
+pub mod user;
 
 /// What the wall clock is held against before anything is removed.
 pub mod witness;
