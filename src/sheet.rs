@@ -9,7 +9,7 @@ use std::io::Write;
 
 use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 
-use postgres::Client;
+use postgres::GenericClient;
 
 use crate::imei::Imei;
 use crate::models;
@@ -375,7 +375,7 @@ pub enum ImportError {
 ///
 /// # Errors
 /// Every line that stands against what is there.
-pub fn import(client: &mut Client, rows: &[Row]) -> Result<Imported, ImportError> {
+pub fn import(client: &mut impl GenericClient, rows: &[Row]) -> Result<Imported, ImportError> {
     let entries: Vec<Entry> = rows
         .iter()
         .map(|row| Entry {

@@ -195,7 +195,7 @@ fn missing(name: &str) -> StoreError {
 ///
 /// # Errors
 /// `Invalid`; `Taken` where the name is.
-pub fn add(client: &mut Client, change: &GroupChange) -> Result<Group, StoreError> {
+pub fn add(client: &mut impl GenericClient, change: &GroupChange) -> Result<Group, StoreError> {
     let mut transaction = client.transaction()?;
     let name = change.name.as_deref().unwrap_or_default();
     let mut check = Check::default();
@@ -217,7 +217,11 @@ pub fn add(client: &mut Client, change: &GroupChange) -> Result<Group, StoreErro
 ///
 /// # Errors
 /// `Missing`, `Invalid`, `Taken`; nothing is changed then.
-pub fn set(client: &mut Client, id: i32, change: &GroupChange) -> Result<Group, StoreError> {
+pub fn set(
+    client: &mut impl GenericClient,
+    id: i32,
+    change: &GroupChange,
+) -> Result<Group, StoreError> {
     let mut transaction = client.transaction()?;
     let group = change_in(&mut transaction, id, change)?;
     transaction.commit()?;
@@ -228,7 +232,7 @@ pub fn set(client: &mut Client, id: i32, change: &GroupChange) -> Result<Group, 
 ///
 /// # Errors
 /// `Missing`; `Taken` where it has assets, or is the first.
-pub fn remove(client: &mut Client, id: i32) -> Result<Group, StoreError> {
+pub fn remove(client: &mut impl GenericClient, id: i32) -> Result<Group, StoreError> {
     let mut transaction = client.transaction()?;
     let group = by_id(&mut transaction, id)?;
     if id == FIRST {

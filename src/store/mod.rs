@@ -5,12 +5,16 @@
 
 /// Vehicles, machines and boxes: what is tracked.
 pub mod asset;
+/// Assets as a list of a page.
+pub mod asset_list;
 /// Who did what.
 pub mod audit;
 /// A connection that has a deadline for everything.
 pub mod connect;
 /// Devices as an operator keeps them.
 pub mod device;
+/// Devices as a list of a page.
+pub mod device_list;
 /// What AVL ids mean.
 pub mod dictionary;
 /// Devices as a running server keeps them.
@@ -50,10 +54,10 @@ pub mod quarantine;
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
-/// Many devices with their assets at once.
-pub mod sheet;
 /// Logins of browsers and tokens of programs.
 pub mod session;
+/// Many devices with their assets at once.
+pub mod sheet;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 /// Who may use the web.

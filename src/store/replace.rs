@@ -4,10 +4,10 @@
 
 use std::time::SystemTime;
 
-use postgres::{Client, GenericClient};
+use postgres::GenericClient;
 
 use super::asset::{self, Asset};
-use super::device::{Device, DeviceState, row_of};
+use super::device::{Device, DeviceState, row};
 use super::error::StoreError;
 use super::fitting::{self, Elsewhere, Fitted, Fitting};
 use crate::imei::Imei;
@@ -55,7 +55,7 @@ impl Replaced {
 /// `Missing` where there is no old device; `Taken` where the old one is in no asset, the new one is refused or removed, or is in
 /// another asset and has recorded there; `Invalid` where the time lies ahead.
 pub fn replace(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     old: Imei,
     new: Imei,
     at: Option<SystemTime>,
@@ -71,7 +71,7 @@ pub fn replace(
             "there is no device {old}: `trackport device list` shows them"
         ))
     };
-    let old_device = row_of(&mut transaction, old)?.ok_or_else(missing)?;
+    let old_device = row(&mut transaction, old)?.ok_or_else(missing)?;
     let is_let_in = let_in(&mut transaction, new)?;
     fitting::alone(&mut transaction)?;
     let asset = asset::of_device(&mut transaction, old_device.id)?.ok_or_else(|| {
@@ -79,7 +79,7 @@ pub fn replace(
             "device {old} is in no asset, so there is nothing to take over: `trackport asset fit ASSET {new}` fits the new one"
         ))
     })?;
-    let new_device = row_of(&mut transaction, new)?
+    let new_device = row(&mut transaction, new)?
         .ok_or_else(|| StoreError::Missing(format!("there is no device {new} any more")))?;
     let fitted = Fitted {
         id: new_device.id,
@@ -101,7 +101,7 @@ pub fn replace(
 
 /// Lets the new device in where nobody has decided against it; whether that was necessary.
 fn let_in(client: &mut impl GenericClient, new: Imei) -> Result<bool, StoreError> {
-    match row_of(client, new)?.map(|device| device.state) {
+    match row(client, new)?.map(|device| device.state) {
         Some(DeviceState::Accepted) => Ok(false),
         Some(DeviceState::Pending) | None => {
             client.execute(

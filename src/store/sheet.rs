@@ -2,7 +2,7 @@
 //!
 //! Knows no file. What cannot be done is told for every entry, not for the first alone.
 
-use postgres::{Client, GenericClient};
+use postgres::GenericClient;
 
 use super::asset::{self, AssetChange};
 use super::device::{self, DeviceChange, Imported};
@@ -47,7 +47,7 @@ impl From<postgres::Error> for SheetError {
 ///
 /// # Errors
 /// `Entries` with everything that is wrong; nothing is changed then.
-pub fn import(client: &mut Client, entries: &[Entry]) -> Result<Imported, SheetError> {
+pub fn import(client: &mut impl GenericClient, entries: &[Entry]) -> Result<Imported, SheetError> {
     let mut transaction = client.transaction()?;
     let mut imported = Imported::default();
     let mut wrong = Vec::new();
@@ -81,7 +81,7 @@ pub fn import(client: &mut Client, entries: &[Entry]) -> Result<Imported, SheetE
 /// Puts the device into its asset, and that into its group; whether anything changed.
 fn place_in(client: &mut impl GenericClient, entry: &Entry) -> Result<bool, StoreError> {
     fitting::alone(client)?;
-    let row = device::row_of(client, entry.imei)?;
+    let row = device::row(client, entry.imei)?;
     let Some(device) = row else {
         return Ok(false);
     };

@@ -8,6 +8,8 @@ mod viewer;
 use axum::Router;
 use axum::routing::get;
 
+pub(super) use viewer::Viewer;
+
 use super::shared::Shared;
 
 pub(super) fn routes() -> Router<Shared> {
