@@ -86,4 +86,4 @@ pub use error::{ErrorClass, FieldMistake, StoreError, class, describe};
 pub use migrate::{
     Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
 };
-pub use typed::{Typed, TypedColumns};
+pub use typed::{Event, SHAKEN, Typed, TypedColumns};
