@@ -131,7 +131,7 @@ const SELECT: &str = "SELECT a.id, a.name, a.kind, a.group_id, g.name, a.tempera
      coalesce(a.temperature_min, g.temperature_min), coalesce(a.temperature_max, g.temperature_max), \
      a.note, a.retired_at, a.created_at, d.id, d.imei, d.model
      FROM trackport.asset a JOIN trackport.group g ON g.id = a.group_id
-     LEFT JOIN trackport.fitting f ON f.asset_id = a.id AND f.fitted_at <= now() AND f.removed_at > now()
+     LEFT JOIN trackport.fitting f ON f.asset_id = a.id AND f.removed_at = 'infinity'
      LEFT JOIN trackport.device d ON d.id = f.device_id";
 
 fn asset(row: &Row) -> Result<Asset, StoreError> {
@@ -202,7 +202,7 @@ pub fn of_devices(client: &mut Client) -> Result<HashMap<i32, (String, String)>,
     let rows = client.query(
         "SELECT f.device_id, a.name, g.name FROM trackport.fitting f
          JOIN trackport.asset a ON a.id = f.asset_id JOIN trackport.group g ON g.id = a.group_id
-         WHERE f.fitted_at <= now() AND f.removed_at > now()",
+         WHERE f.removed_at = 'infinity'",
         &[],
     )?;
     Ok(rows

@@ -68,7 +68,7 @@ pub struct Wanted {
 
 const FROM: &str = "FROM trackport.asset a
      JOIN trackport.group g ON g.id = a.group_id
-     LEFT JOIN trackport.fitting f ON f.asset_id = a.id AND f.fitted_at <= now() AND f.removed_at > now()
+     LEFT JOIN trackport.fitting f ON f.asset_id = a.id AND f.removed_at = 'infinity'
      LEFT JOIN trackport.device d ON d.id = f.device_id
      LEFT JOIN trackport.latest l ON l.device_id = f.device_id AND l.time >= f.fitted_at
      LEFT JOIN LATERAL (

@@ -87,7 +87,7 @@ pub struct Wanted {
 }
 
 const FROM: &str = "FROM trackport.device d
-     LEFT JOIN trackport.fitting f ON f.device_id = d.id AND f.fitted_at <= now() AND f.removed_at > now()
+     LEFT JOIN trackport.fitting f ON f.device_id = d.id AND f.removed_at = 'infinity'
      LEFT JOIN trackport.asset a ON a.id = f.asset_id
      LEFT JOIN trackport.device_state s ON s.device_id = d.id
      WHERE ($1::integer[] IS NULL OR a.group_id = ANY($1))

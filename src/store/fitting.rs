@@ -297,7 +297,7 @@ pub fn end(
     }
     let sql = format!(
         "{SELECT} WHERE (f.asset_id = $1 OR f.device_id = $2) AND f.id <> $3
-             AND f.removed_at > coalesce($4, '-infinity') AND f.fitted_at < coalesce($5, 'infinity') LIMIT 1"
+             AND f.removed_at > coalesce($4::timestamptz, '-infinity') AND f.fitted_at < coalesce($5::timestamptz, 'infinity') LIMIT 1"
     );
     let other = transaction.query_opt(
         &sql,
@@ -320,7 +320,7 @@ pub fn end(
         )));
     }
     transaction.execute(
-        "UPDATE trackport.fitting SET removed_at = coalesce($2, 'infinity') WHERE id = $1",
+        "UPDATE trackport.fitting SET removed_at = coalesce($2::timestamptz, 'infinity') WHERE id = $1",
         &[&id, &removed_at],
     )?;
     let after = by_id(&mut transaction, id)?;
@@ -328,12 +328,12 @@ pub fn end(
     Ok(after)
 }
 
-/// The database's now, or `at` where it does not lie ahead of it.
+/// The database's clock, behind whatever was waited for, or `at` where it does not lie ahead of it.
 fn moment(
     client: &mut impl GenericClient,
     at: Option<SystemTime>,
 ) -> Result<SystemTime, StoreError> {
-    let now: SystemTime = client.query_one("SELECT now()", &[])?.get(0);
+    let now: SystemTime = client.query_one("SELECT clock_timestamp()", &[])?.get(0);
     match at {
         None => Ok(now),
         // Clocks differ a little.
@@ -356,8 +356,8 @@ fn has_past(
     at: SystemTime,
 ) -> Result<bool, StoreError> {
     let row = client.query_one(
-        "SELECT EXISTS (SELECT FROM trackport.record WHERE device_id = $1 AND time >= coalesce($2, '-infinity') AND time < $3)
-             OR EXISTS (SELECT FROM trackport.imported_position WHERE device_id = $1 AND time >= coalesce($2, '-infinity') AND time < $3)",
+        "SELECT EXISTS (SELECT FROM trackport.record WHERE device_id = $1 AND time >= coalesce($2::timestamptz, '-infinity') AND time < $3)
+             OR EXISTS (SELECT FROM trackport.imported_position WHERE device_id = $1 AND time >= coalesce($2::timestamptz, '-infinity') AND time < $3)",
         &[&present.device_id, &present.fitted_at, &at],
     )?;
     Ok(row.get(0))
