@@ -72,7 +72,7 @@ const FROM: &str = "FROM trackport.asset a
      LEFT JOIN trackport.device d ON d.id = f.device_id
      LEFT JOIN trackport.latest l ON l.device_id = f.device_id AND l.time >= f.fitted_at
      LEFT JOIN LATERAL (
-         SELECT coalesce(l.movement, l.speed_kmh > 0) AS moves,
+         SELECT coalesce(l.movement, l.satellites > 0 AND l.speed_kmh >= g.trip_speed_kmh) AS moves,
              greatest(l.temperature_1, l.temperature_2, l.temperature_3, l.temperature_4) AS warmest,
              least(l.temperature_1, l.temperature_2, l.temperature_3, l.temperature_4) AS coldest
          WHERE l.device_id IS NOT NULL
@@ -80,9 +80,8 @@ const FROM: &str = "FROM trackport.asset a
      CROSS JOIN LATERAL (
          SELECT CASE
              WHEN l.device_id IS NULL THEN 'never'
-             WHEN now() - l.received_at > make_interval(secs => greatest(120,
-                 3 * CASE WHEN m.moves THEN coalesce(l.contact_moving_s, l.contact_parked_s) ELSE coalesce(l.contact_parked_s, l.contact_moving_s) END))
-                 THEN 'offline'
+             WHEN now() - greatest(l.received_at, l.contact_at) > make_interval(secs => greatest(120,
+                 3 * CASE WHEN m.moves THEN coalesce(l.contact_moving_s, 120) ELSE coalesce(l.contact_parked_s, 3600) END)) THEN 'offline'
              WHEN m.moves THEN 'moving'
              WHEN l.ignition THEN 'idling'
              ELSE 'parked' END AS state
@@ -163,7 +162,7 @@ pub fn list(
                      CASE WHEN l.shaken_time > now() - interval '24 h' AND l.shaken_time >= f.fitted_at THEN 'shaken' END,
                      CASE WHEN m.warmest > coalesce(a.temperature_max, g.temperature_max) THEN 'too_warm' END,
                      CASE WHEN m.coldest < coalesce(a.temperature_min, g.temperature_min) THEN 'too_cold' END,
-                     CASE WHEN l.sensor_fault IS NOT NULL THEN 'sensor_fault' END], NULL),
+                     CASE WHEN l.sensor_fault <> 0 THEN 'sensor_fault' END], NULL),
                  l.time, a.temperature_min, a.temperature_max, a.note, a.retired_at
              {FROM} ORDER BY {key} {direction} NULLS LAST, a.id {direction} OFFSET $7 LIMIT $8"
         ),

@@ -8,7 +8,7 @@ use super::super::refusal::Refusal;
 use crate::imei::Imei;
 use crate::store::StoreError;
 use crate::store::asset::{self, Asset};
-use crate::store::audit::{self, Who};
+use crate::store::audit;
 
 /// The asset, where it is seen; one that is not seen is not there.
 pub(super) fn seen(
@@ -84,10 +84,5 @@ pub(super) fn note(
     action: &str,
     what: &Value,
 ) -> Result<(), StoreError> {
-    let who = Who {
-        user_id: viewer.user.as_ref().map(|user| user.id),
-        name: viewer.user.as_ref().map(|user| user.name.clone()),
-        address: None,
-    };
-    audit::note(client, &who, action, what)
+    audit::note(client, &viewer.who(), action, what)
 }
