@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::ask::Pool;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::viewer::{GroupRole, Viewer};
+use super::viewer::Viewer;
 use crate::conf::WebAccess;
 use crate::store::StoreError;
 use crate::store::group::{self, GroupName};
@@ -21,6 +21,14 @@ pub(super) struct Me {
     access: &'static str,
     groups: Vec<MyGroup>,
     version: &'static str,
+    /// Where the map's background comes from; null: from the server alone.
+    tiles: Option<MyTiles>,
+}
+
+#[derive(Serialize)]
+struct MyTiles {
+    url: String,
+    attribution: String,
 }
 
 #[derive(Serialize)]
@@ -45,11 +53,7 @@ pub(super) async fn me(State(shared): State<Shared>, viewer: Viewer) -> Result<J
             id: group.id,
             name: group.name,
             time_zone: group.time_zone,
-            role: match role {
-                GroupRole::Viewer => "viewer",
-                GroupRole::Manager => "manager",
-                GroupRole::Admin => "admin",
-            },
+            role: role.as_str(),
         })
     });
     Ok(Json(Me {
@@ -61,5 +65,9 @@ pub(super) async fn me(State(shared): State<Shared>, viewer: Viewer) -> Result<J
             WebAccess::Open => "open",
         },
         version: env!("CARGO_PKG_VERSION"),
+        tiles: shared.http.tiles.as_ref().map(|tiles| MyTiles {
+            url: tiles.url.clone(),
+            attribution: tiles.attribution.clone(),
+        }),
     }))
 }
