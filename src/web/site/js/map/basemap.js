@@ -85,21 +85,34 @@ function loadCountries() {
 function country(feature) {
   const { type, coordinates } = feature.geometry ?? { type: 'Polygon', coordinates: [] };
   const polygons = type === 'Polygon' ? [coordinates] : coordinates;
-  const rings = polygons.flat().map((points) => {
-    const ring = { at: new Float64Array(points.length * 2), west: 2, east: -1, north: 2, south: -1 };
-    points.forEach(([longitude, latitude], i) => {
-      const [x, y] = [worldX(longitude), worldY(latitude)];
-      ring.at[2 * i] = x;
-      ring.at[2 * i + 1] = y;
-      ring.west = Math.min(ring.west, x);
-      ring.east = Math.max(ring.east, x);
-      ring.north = Math.min(ring.north, y);
-      ring.south = Math.max(ring.south, y);
-    });
-    return ring;
-  });
+  const rings = polygons.flat().map(worldRing);
   const largest = rings.reduce((best, ring) => (!best || size(ring) > size(best) ? ring : best), null);
   return { name: feature.properties?.name ?? '', rings, largest, centre: largest && centroid(largest.at) };
+}
+
+// Outlines run over the antimeridian without a cut (Russia, Fiji): the ring goes on beyond the edge of the world. One that ends
+// a world away from where it began goes around the pole (Antarctica) and is closed along it.
+function worldRing(points) {
+  const at = [];
+  let turn = 0;
+  points.forEach(([longitude, latitude], i) => {
+    const x = worldX(longitude);
+    if (i > 0) {
+      const step = x + turn - at[2 * i - 2];
+      if (step > 0.5) turn -= 1;
+      else if (step < -0.5) turn += 1;
+    }
+    at.push(x + turn, worldY(latitude));
+  });
+  if (Math.abs(at[at.length - 2] - at[0]) > 0.5) at.push(at[at.length - 2], 1, at[0], 1);
+  const ring = { at: Float64Array.from(at), west: Infinity, east: -Infinity, north: Infinity, south: -Infinity };
+  for (let i = 0; i < at.length; i += 2) {
+    ring.west = Math.min(ring.west, at[i]);
+    ring.east = Math.max(ring.east, at[i]);
+    ring.north = Math.min(ring.north, at[i + 1]);
+    ring.south = Math.max(ring.south, at[i + 1]);
+  }
+  return ring;
 }
 
 const size = (ring) => (ring.east - ring.west) * (ring.south - ring.north);
@@ -127,8 +140,12 @@ function drawLand(ctx, view, countries, colours) {
   for (const { rings } of countries) {
     ctx.beginPath();
     for (const ring of rings) {
-      if (ring.east < west || ring.west > east || ring.south < north || ring.north > south) continue;
-      outline(ctx, view, ring.at);
+      if (ring.south < north || ring.north > south) continue;
+      // What goes beyond an edge of the world comes in at the other.
+      for (const turn of [-1, 0, 1]) {
+        if (ring.east + turn < west || ring.west + turn > east || ring.east + turn <= 0 || ring.west + turn >= 1) continue;
+        outline(ctx, view, ring.at, turn);
+      }
     }
     // Holes, such as Lesotho in South Africa, are other countries.
     ctx.fill('evenodd');
@@ -136,11 +153,11 @@ function drawLand(ctx, view, countries, colours) {
   }
 }
 
-function outline(ctx, view, at) {
+function outline(ctx, view, at, turn) {
   let lastX = Infinity;
   let lastY = Infinity;
   for (let i = 0; i < at.length; i += 2) {
-    const x = at[i] * view.scale - view.left;
+    const x = (at[i] + turn) * view.scale - view.left;
     const y = at[i + 1] * view.scale - view.top;
     if (i === 0) ctx.moveTo(x, y);
     else if (Math.abs(x - lastX) + Math.abs(y - lastY) < STEP_PX && i < at.length - 2) continue;

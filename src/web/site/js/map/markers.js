@@ -65,7 +65,10 @@ function paintAll(ctx, view, fleet, theme, selected) {
       if (fleet.shown[slot] && slot !== selectedSlot) single(fleet, view, slot, singles);
     }
   } else {
-    gather(fleet, view, selectedSlot, singles, drawn);
+    const found = [];
+    gather(fleet, view, selectedSlot, found, drawn);
+    join(drawn);
+    for (const one of found) if (!drawn.some((disc) => Math.hypot(disc.x - one.x, disc.y - one.y) < disc.radius - 2 && absorb(disc, one, fleet))) singles.push(one);
   }
   for (const disc of drawn) paintDisc(ctx, disc, theme);
   for (const one of singles) paintSingle(ctx, one, fleet, theme);
@@ -93,7 +96,7 @@ function gather(fleet, view, except, singles, discs) {
   const row0 = Math.floor(view.top / CELL_PX);
   const columns = Math.ceil(view.width / CELL_PX) + 2;
   const rows = Math.ceil(view.height / CELL_PX) + 2;
-  const count = new Int32Array(columns * rows);
+  const members = new Int32Array(columns * rows);
   const head = new Int32Array(columns * rows).fill(-1);
   const next = new Int32Array(fleet.n);
   for (let slot = 0; slot < fleet.n; slot += 1) {
@@ -104,35 +107,69 @@ function gather(fleet, view, except, singles, discs) {
     const cell = row * columns + column;
     next[slot] = head[cell];
     head[cell] = slot;
-    count[cell] += 1;
+    members[cell] += 1;
   }
-  for (let cell = 0; cell < count.length; cell += 1) {
-    if (!count[cell]) continue;
-    if (count[cell] <= CELL_SINGLES_MAX) {
+  for (let cell = 0; cell < members.length; cell += 1) {
+    if (!members[cell]) continue;
+    if (members[cell] <= CELL_SINGLES_MAX) {
       for (let slot = head[cell]; slot >= 0; slot = next[slot]) single(fleet, view, slot, singles);
     } else {
-      discs.push(disc(fleet, view, head[cell], next, count[cell]));
+      discs.push(disc(fleet, view, head[cell], next, members[cell]));
     }
   }
 }
 
 function disc(fleet, view, head, next, n) {
-  const states = new Array(STATE_KEYS.length).fill(0);
-  let [x, y, flags, flagged] = [0, 0, 0, 0];
-  let [west, east, north, south] = [2, -1, 2, -1];
+  const made = { n, states: new Array(STATE_KEYS.length).fill(0), flags: 0, flagged: 0, radius: discRadius(n), box: { west: 2, east: -1, north: 2, south: -1 } };
+  let [x, y] = [0, 0];
   for (let slot = head; slot >= 0; slot = next[slot]) {
-    const [sx, sy] = [fleet.x[slot], fleet.y[slot]];
-    x += sx;
-    y += sy;
-    west = Math.min(west, sx);
-    east = Math.max(east, sx);
-    north = Math.min(north, sy);
-    south = Math.max(south, sy);
-    states[fleet.state[slot]] += 1;
-    flags |= fleet.flags[slot];
-    if (fleet.flags[slot]) flagged += 1;
+    x += fleet.x[slot];
+    y += fleet.y[slot];
+    count(made, fleet, slot);
   }
-  return { x: (x / n) * view.scale - view.left, y: (y / n) * view.scale - view.top, radius: 12 + Math.min(12, 3.2 * Math.log10(n)), n, states, flags, flagged, box: { west, east, north, south } };
+  made.x = (x / n) * view.scale - view.left;
+  made.y = (y / n) * view.scale - view.top;
+  return made;
+}
+
+const discRadius = (n) => 12 + Math.min(12, 3.2 * Math.log10(n));
+
+function count(made, fleet, slot) {
+  const { box } = made;
+  box.west = Math.min(box.west, fleet.x[slot]);
+  box.east = Math.max(box.east, fleet.x[slot]);
+  box.north = Math.min(box.north, fleet.y[slot]);
+  box.south = Math.max(box.south, fleet.y[slot]);
+  made.states[fleet.state[slot]] += 1;
+  made.flags |= fleet.flags[slot];
+  if (fleet.flags[slot]) made.flagged += 1;
+}
+
+// Discs of neighbouring cells that would cover each other become one, the larger ones first; so does a single one under a disc.
+function join(discs) {
+  discs.sort((a, b) => b.n - a.n);
+  for (let i = 0; i < discs.length; i += 1) {
+    const big = discs[i];
+    for (let j = discs.length - 1; j > i; j -= 1) {
+      const small = discs[j];
+      if (Math.hypot(big.x - small.x, big.y - small.y) > big.radius + small.radius - 3) continue;
+      big.x = (big.x * big.n + small.x * small.n) / (big.n + small.n);
+      big.y = (big.y * big.n + small.y * small.n) / (big.n + small.n);
+      big.n += small.n;
+      big.radius = discRadius(big.n);
+      small.states.forEach((n, state) => { big.states[state] += n; });
+      big.flags |= small.flags;
+      big.flagged += small.flagged;
+      big.box = { west: Math.min(big.box.west, small.box.west), east: Math.max(big.box.east, small.box.east), north: Math.min(big.box.north, small.box.north), south: Math.max(big.box.south, small.box.south) };
+      discs.splice(j, 1);
+    }
+  }
+}
+
+function absorb(disc, { slot }, fleet) {
+  disc.n += 1;
+  count(disc, fleet, slot);
+  return true;
 }
 
 function paintDisc(ctx, { x, y, radius, n, states, flags }, theme) {
