@@ -30,9 +30,24 @@ macro_rules! files {
 }
 
 files! {
+    "asset.css"
+    "asset.html"
     "icon.svg"
     "index.html"
     "js/api.js"
+    "js/asset/chartdata.js"
+    "js/asset/chartmenu.js"
+    "js/asset/chartpaint.js"
+    "js/asset/charts.js"
+    "js/asset/eventlist.js"
+    "js/asset/head.js"
+    "js/asset/page.js"
+    "js/asset/records.js"
+    "js/asset/replay.js"
+    "js/asset/span.js"
+    "js/asset/track.js"
+    "js/asset/trackcolours.js"
+    "js/asset/trackmap.js"
     "js/dom.js"
     "js/icons.js"
     "js/map/address.js"
@@ -69,7 +84,7 @@ files! {
 }
 
 /// Addresses of pages and the file of each.
-const PAGES: &[(&str, &str)] = &[("/", "index.html")];
+const PAGES: &[(&str, &str)] = &[("/", "index.html"), ("/asset/{id}", "asset.html")];
 
 /// A file, ready to be sent.
 struct File {
