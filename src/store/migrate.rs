@@ -56,6 +56,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "assets",
         sql: include_str!("schema/0007_assets.sql"),
     },
+    Migration {
+        version: 8,
+        name: "columns",
+        sql: include_str!("schema/0008_columns.sql"),
+    },
 ];
 
 /// The version of the schema that this program needs.
