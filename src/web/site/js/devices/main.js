@@ -64,10 +64,10 @@ function nothing() {
 function columns() {
   return [
     { name: 'Device', sort: 'name', cell: (one) => nameCell(one, mayEdit(one), refresh) },
-    { name: 'State', sort: 'state', cell: (one) => el('span.row', {}, deviceBadge(one.state), one.state === 'accepted' && one.connected ? badge('online', 'good', 'dot') : null) },
+    { name: 'State', sort: 'state', cell: (one) => deviceBadge(one.state) },
     { name: 'Model', sort: 'model', cell: (one) => (mayEdit(one) ? modelCell(one, refresh) : one.model ?? '–') },
     { name: 'Asset', cell: (one) => (one.asset ? el('a', { href: `/asset/${one.asset.id}` }, one.asset.name) : el('span.quiet', {}, '–')) },
-    { name: 'Last contact', sort: 'last_contact_at', cell: (one) => ageNode(one.last_contact_at) },
+    { name: 'Last contact', sort: 'last_contact_at', cell: (one) => (one.state === 'accepted' && one.connected ? el('span.contact', {}, badge('online', 'good', 'dot'), ageNode(one.last_contact_at)) : ageNode(one.last_contact_at)) },
     { name: 'Remark', cell: remark },
     { name: '', label: 'Actions', cell: (one) => (mayEdit(one) ? el('button.plain.icon-only', { type: 'button', 'aria-label': `Edit ${one.name ?? one.imei}`, on: { click: () => editDevice(one, refresh) } }, icon('edit')) : null) },
   ];
