@@ -17,7 +17,9 @@ use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
 use super::section::{self, Section, Setting, shown, suggest};
 use super::units::{show_duration, show_size};
-use super::{Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Listen, Log};
+use super::{
+    Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Listen, Log, WebAccess,
+};
 use super::{PartitionWidth, Retention, Spool, Timeouts};
 
 /// The tables that a conf file may have.
@@ -109,7 +111,7 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         devices: devices(root, &mut report),
         retention: retention(root, &mut report),
         ports: Vec::new(),
-        http: Http { listen: None },
+        http: Http::default(),
         control: control(root, &mut report),
         log: log(root, &mut report),
         limits: limits(root, &timeouts, &mut report),
@@ -117,8 +119,11 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         warnings: Vec::new(),
     };
     let http = http(root, &mut report);
-    conf.ports = read_ports(root, &http, &mut report);
-    conf.http.listen = http.value;
+    conf.ports = read_ports(root, &http.0, &mut report);
+    conf.http = Http {
+        listen: http.0.value,
+        access: http.1.value,
+    };
     conf.warnings = report.finish()?;
     Ok(conf)
 }
@@ -256,8 +261,17 @@ fn retention(root: &DeTable<'_>, report: &mut Report<'_>) -> Retention {
     }
 }
 
-fn http(root: &DeTable<'_>, report: &mut Report<'_>) -> Setting<Option<Listen>> {
-    let table = Section::of(root, "http", &["listen"], report);
+fn http(
+    root: &DeTable<'_>,
+    report: &mut Report<'_>,
+) -> (Setting<Option<Listen>>, Setting<WebAccess>) {
+    let table = Section::of(root, "http", &["listen", "access"], report);
+    let access = table.read(report, "access", WebAccess::Login, |value| {
+        section::word(
+            value,
+            &[("login", WebAccess::Login), ("open", WebAccess::Open)],
+        )
+    });
     let listen = table.read(report, "listen", None, |value| web_listen(value).map(Some));
     let reach = match &listen.value {
         Some(Listen::Any(_)) => Some("every address of this machine"),
@@ -273,8 +287,13 @@ fn http(root: &DeTable<'_>, report: &mut Report<'_>) -> Setting<Option<Listen>> 
              watch the server, or write \"127.0.0.1:8080\""
         );
         report.warn(listen.line, Some(table.key("listen")), text);
+        if access.value == WebAccess::Open {
+            let text = "everybody who reaches it may do everything: only for a web that listens on this machine's own \
+                        addresses, as \"127.0.0.1:8080\"; write \"login\" and make users with `trackport user add`";
+            report.error(access.line, Some(table.key("access")), text.to_owned());
+        }
     }
-    listen
+    (listen, access)
 }
 
 fn web_listen(value: &DeValue<'_>) -> Result<Listen, String> {

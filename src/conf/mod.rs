@@ -165,6 +165,18 @@ pub struct PortConf {
 pub struct Http {
     /// Where the web thread listens, as a literal address or `localhost`; `None`: no web thread.
     pub listen: Option<Listen>,
+    /// Whether pages and API ask who comes.
+    pub access: WebAccess,
+}
+
+/// Whether the web asks who comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebAccess {
+    /// Nothing is shown without a login.
+    #[default]
+    Login,
+    /// Whoever reaches it, from this machine alone, may do everything.
+    Open,
 }
 
 /// `[control]`

@@ -3,6 +3,8 @@
 //! Knows nothing of ports and threads: every function takes a connection, blocks for the statement
 //! time-out at most and is called again by whoever wanted it. Times are `SystemTime`, microseconds in the tables.
 
+/// Who did what.
+pub mod audit;
 /// A connection that has a deadline for everything.
 pub mod connect;
 /// Devices as an operator keeps them.
@@ -17,6 +19,8 @@ pub mod error;
 mod few;
 /// Erasing a device.
 pub mod forget;
+/// Groups of assets.
+pub mod group;
 /// What is asked of a database that may be ill.
 pub mod health;
 /// What quarantine holds, as an operator works on it.
@@ -40,8 +44,12 @@ pub mod quarantine;
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
+/// Logins of browsers and tokens of programs.
+pub mod session;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
+/// Who may use the web.
+pub mod user;
 
 /// What the wall clock is held against before anything is removed.
 pub mod witness;
@@ -63,4 +71,4 @@ pub use error::{ErrorClass, StoreError, class, describe};
 pub use migrate::{
     Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
 };
-pub use typed::{Typed, TypedColumns};
+pub use typed::{Event, SHAKEN, Typed, TypedColumns};

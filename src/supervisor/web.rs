@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::worker::{Role, State};
+use super::worker::{Role, State, Worker};
 use super::{RESTART_FINISH, Supervisor, systemd};
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
@@ -14,6 +14,7 @@ use crate::facts::{self, Fact};
 use crate::hub::{Listener, UnboundReport};
 use crate::port::bind;
 use crate::web::Site;
+use crate::web::ask::Pool;
 
 /// Between two tries to bind.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -61,7 +62,10 @@ impl Supervisor {
             let addresses: Vec<_> = bound.iter().map(|one| one.address).collect();
             let site = Site::new(bound);
             let label = site.label();
-            match self.hire(Role::Web(Arc::new(site))) {
+            match self
+                .hire_queries()
+                .and_then(|()| self.hire(Role::Web(Arc::new(site))))
+            {
                 Ok(()) => {
                     if !reason.is_empty() {
                         facts::say(Fact::PortPartly, format_args!("web={label} {reason}"));
@@ -91,6 +95,20 @@ impl Supervisor {
             retry_at: clock::now() + clock::millis(backoff.next()),
             backoff,
         });
+    }
+
+    /// Who asks the database for the web: there from when there was a web first.
+    fn hire_queries(&mut self) -> std::io::Result<()> {
+        let is_query = |worker: &Worker| matches!(worker.role, Role::Query(..));
+        if self.workers.iter().any(is_query) {
+            return Ok(());
+        }
+        for pool in Pool::ALL {
+            for index in 0..pool.n_threads() {
+                self.hire(Role::Query(pool, index))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn retry_web(&mut self, now: Millis) {

@@ -1,18 +1,25 @@
 //! The web thread: metrics and health over HTTP, for those who watch the server; later the dashboard and its API.
 //!
 //! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
-//! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `home.rs` the page at `/`.
+//! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `pages.rs` and `site/` the pages, `access/` who may see
+//! what. `ask.rs` takes questions to the database, `query.rs` is the thread that answers them, `refusal.rs` how the API says no.
 //!
 //! This folder is the one place with async code, because the HTTP library has it: one runtime, in this thread alone. Whatever
 //! happens here, ports, writers and spool do not notice: nothing here takes a lock that they hold for long, and the thread is
-//! replaced like any other. No answer names a device.
+//! replaced like any other.
 
+mod access;
+pub mod ask;
 mod health;
-mod home;
 mod metrics;
+mod pages;
+pub mod query;
+mod refusal;
 mod router;
 mod shared;
 pub mod thread;
+
+pub use shared::Around;
 
 use std::net::TcpListener;
 

@@ -19,9 +19,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 
-use super::{CONNECTIONS_MAX, Site, router};
+use super::{Around, CONNECTIONS_MAX, Site, pages, router};
 use crate::facts::{self, Fact};
-use crate::hub::Hub;
 use crate::life::Life;
 
 /// From the first byte that is waited for to the end of a request's headers; a connection that is kept open and asks
@@ -49,19 +48,20 @@ const FINISH: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the runtime cannot be made, or a socket cannot be listened to.
-pub fn run(site: &Site, life: &Life, hub: &Arc<Hub>) -> Result<(), String> {
+pub fn run(site: &Site, life: &Life, around: &Around) -> Result<(), String> {
+    pages::prepare();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(|error| error.to_string())?;
-    runtime.block_on(serve(site, life, hub))
+    runtime.block_on(serve(site, life, around))
 }
 
-async fn serve(site: &Site, life: &Life, hub: &Arc<Hub>) -> Result<(), String> {
+async fn serve(site: &Site, life: &Life, around: &Around) -> Result<(), String> {
     let door = Arc::new(Door {
         places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        router: router::router(hub),
+        router: router::router(around),
         graceful: GracefulShutdown::new(),
     });
     let mut tasks = Vec::new();

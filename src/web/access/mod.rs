@@ -1,0 +1,15 @@
+//! Who may see and do what.
+//!
+//! `viewer.rs` is whoever asks, as every handler of the API takes it, `me.rs` tells them who they are.
+
+mod me;
+mod viewer;
+
+use axum::Router;
+use axum::routing::get;
+
+use super::shared::Shared;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new().route("/me", get(me::me))
+}
