@@ -96,7 +96,7 @@ comment on function trackport.asset_records(integer[], timestamptz, timestamptz)
     'What was recorded of assets: the records of each device while it was fitted, and imported positions from before its first one';
 
 -- One row per record, as the step that led to it from the one before: what held during it (what the record before said), and how far it
--- went. Times are seconds since 1970, states are bits: 1 driving as trip_by has it, 2 moving, 4 ignition on, 8 ignition sent. All that a
+-- went. Times are seconds since 1970, states are bits: 1 driving as trip_by has it, 2 moving, 4 ignition on, 8 ignition sent, 16 fix. All that a
 -- record says of itself is packed into one array, because each question to a neighbour costs as much as the rest of the row.
 -- moved_m is NULL where no distance is counted:
 --   it goes from fix to fix: records without one (no satellites) may lie between, and one fix that lies far off its neighbours is passed over;
@@ -108,52 +108,57 @@ returns table (fitting_id integer, at_s double precision, state integer, before_
     moved_m double precision, speed_kmh integer, fix double precision[], last_fix double precision[], engine_s double precision)
 language sql stable parallel safe
 begin atomic
-    select w.fitting_id, w.at[1], w.at[4]::integer, w.before[1], w.before[4]::integer,
+    select w.fitting_id, w.at_s, w.state, w.before_s, w.state_before,
         case
-            when w.fix is null or w.fix[1] - w.last_fix[1] > $6 or w.fix[1] - w.last_fix[1] is null then null
-            when (w.before[4]::integer | w.at[4]::integer) & 6 = 0 then null
-            when w.fix[2] = w.last_fix[2] and w.fix[3] = w.last_fix[3] then 0
-            when (w.before[4]::integer | w.at[4]::integer) & 2 = 0 and w.m < 100 then null
-            when w.m <= greatest(w.fix[1] - w.last_fix[1], 1) * $7 / 3.6 then w.m
-            when w.before_2[4] >= 16 and w.fix[1] - w.before_2[1] <= $6
-                and trackport.great_circle_m(w.before_2[2], w.before_2[3], w.last_fix[2], w.last_fix[3]) > greatest(w.last_fix[1] - w.before_2[1], 1) * $7 / 3.6
-                and trackport.great_circle_m(w.before_2[2], w.before_2[3], w.fix[2], w.fix[3]) <= greatest(w.fix[1] - w.before_2[1], 1) * $7 / 3.6
-            then trackport.great_circle_m(w.before_2[2], w.before_2[3], w.fix[2], w.fix[3])
+            when w.fix is null or w.at_s - w.last_s > $6 or w.last_s is null or (w.state | w.state_before) & 6 = 0 then null
+            when w.longitude = w.last_longitude and w.latitude = w.last_latitude then 0
+            when (w.state | w.state_before) & 2 = 0 and w.m < 100 then null
+            when w.m <= greatest(w.at_s - w.last_s, 1) * $7 / 3.6 then w.m
+            when w.before_2[4] >= 16 and w.at_s - w.before_2[1] <= $6
+                and trackport.great_circle_m(w.before_2[2], w.before_2[3], w.last_longitude, w.last_latitude)
+                    > greatest(w.last_s - w.before_2[1], 1) * $7 / 3.6
+                and trackport.great_circle_m(w.before_2[2], w.before_2[3], w.longitude, w.latitude)
+                    <= greatest(w.at_s - w.before_2[1], 1) * $7 / 3.6
+            then trackport.great_circle_m(w.before_2[2], w.before_2[3], w.longitude, w.latitude)
         end,
         case when w.fix is not null and w.speed_kmh <= $7 then w.speed_kmh end,
         w.fix, w.last_fix,
-        case when w.engine_seconds - w.last_engine[2] between 0 and w.at[1] - w.last_engine[1] + 60 then w.engine_seconds - w.last_engine[2] end
+        case when w.engine_seconds - w.last_engine[2] between 0 and w.at_s - w.last_engine[1] + 60 then w.engine_seconds - w.last_engine[2] end
     from (
-        select v.*,
-            trackport.great_circle_m(v.last_fix[2], v.last_fix[3], v.fix[2], v.fix[3]) as m
+        select x.*, trackport.great_circle_m(x.last_longitude, x.last_latitude, x.longitude, x.latitude) as m
         from (
-            select u.*,
-                lag(u.at) over device_time as before,
-                case when u.at[4] >= 16 then u.at end as fix,
-                lag(u.at, 2) over device_time as before_2,
-                max(case when u.at[4] >= 16 then u.at end) over before_it as last_fix,
-                max(case when u.engine_seconds is not null then array[u.at[1], u.engine_seconds] end) over before_it as last_engine
+            -- Each look into an array copies it: once each.
+            select v.*, case when v.state >= 16 then v.at end as fix, v.at[1] as at_s, v.at[2] as longitude, v.at[3] as latitude,
+                v.before[1] as before_s, v.before[4]::integer as state_before,
+                v.last_fix[1] as last_s, v.last_fix[2] as last_longitude, v.last_fix[3] as last_latitude
             from (
-                    select r.fitting_id, r.time, r.digest, r.speed_kmh, r.engine_seconds,
-                        array[date_part('epoch', r.time), r.longitude, r.latitude,
-                            case $4
-                                when 'ignition' then case when coalesce(r.ignition, m.moving) then 1 else 0 end
-                                else case when m.moving then 1 else 0 end
-                            end
-                            + case when m.moving then 2 else 0 end
-                            + case when r.ignition then 12 when not r.ignition then 8 else 0 end
-                            + case when r.fix then 16 else 0 end] as at
+                select u.*,
+                    lag(u.at) over device_time as before,
+                    lag(u.at, 2) over device_time as before_2,
+                    max(case when u.state >= 16 then u.at end) over before_it as last_fix,
+                    max(case when u.engine_seconds is not null then array[u.at[1], u.engine_seconds] end) over before_it as last_engine
+                from (
+                    select r.fitting_id, r.time, r.digest, r.speed_kmh, r.engine_seconds, s.state,
+                        array[date_part('epoch', r.time), r.longitude, r.latitude, s.state] as at
                     from trackport.asset_records($1, $2, $3) r
                     cross join lateral (
                         select case $4
                             when 'speed' then r.fix and r.speed_kmh >= $5
                             else coalesce(r.movement, false) or r.fix and r.speed_kmh >= $5
                         end as moving) m
+                    cross join lateral (
+                        select case when case $4 when 'ignition' then coalesce(r.ignition, m.moving) else m.moving end then 1 else 0 end
+                            + case when m.moving then 2 else 0 end
+                            + case when r.ignition then 12 when not r.ignition then 8 else 0 end
+                            + case when r.fix then 16 else 0 end as state
+                        ) s
                     offset 0
-            ) u
-            window device_time as (partition by u.fitting_id order by u.time, u.digest),
-                before_it as (device_time rows between unbounded preceding and 1 preceding)
-        ) v
+                ) u
+                window device_time as (partition by u.fitting_id order by u.time, u.digest),
+                    before_it as (device_time rows between unbounded preceding and 1 preceding)
+            ) v
+            offset 0
+        ) x
     ) w;
 end;
 
@@ -300,7 +305,8 @@ begin
     with days as (
         select d.day::date as day, greatest(date_part('epoch', d.day at time zone time_zone), date_part('epoch', from_time)) as start_s,
             least(date_part('epoch', (d.day + interval '1 day') at time zone time_zone), date_part('epoch', to_time)) as end_s
-        from generate_series(date_trunc('day', from_time at time zone time_zone), to_time at time zone time_zone, interval '1 day') as d (day)
+        from generate_series(date_trunc('day', from_time at time zone time_zone),
+            (to_time - interval '1 microsecond') at time zone time_zone, interval '1 day') as d (day)
     ), pieces as (
         select s.fitting_id, d.day, sum(s.moved_m * h.share) as distance_m,
             sum(s.engine_s) filter (where s.at_s >= d.start_s and s.at_s < d.end_s) as engine_s,
@@ -362,3 +368,219 @@ begin
 end $$;
 comment on function trackport.report_daily(integer[], timestamptz, timestamptz) is
     'One row per asset and day of its group''s time zone on which something is known of it; no_data_s is the part of the day of which nothing is';
+
+-- A temperature beyond its limits until a record says that it is within them. What lies between is counted to it, also while the sensor
+-- says an error or nothing was recorded, and how long that was is told.
+create function trackport.report_temperature(assets integer[], from_time timestamptz, to_time timestamptz)
+returns table (asset_id integer, asset text, device_id integer, sensor integer, start_time timestamptz, end_time timestamptz, duration_s bigint,
+    beyond text, limit_c real, max_c real, min_c real, no_data_s bigint, fault_s bigint, n_records bigint, begins_before boolean, goes_on boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp set work_mem = '128MB' set jit = off set plan_cache_mode = force_custom_plan as $$
+#variable_conflict use_column
+declare
+    p record;
+begin
+    for p in
+        select q.*, (select array_agg(a.id)
+            from trackport.asset a join trackport.group g on g.id = a.group_id
+            where a.id = any (q.assets)
+                and num_nonnulls(a.temperature_min, a.temperature_max, g.temperature_min, g.temperature_max) > 0) as limited
+        from trackport.report_parameters(assets) q
+    loop
+        continue when p.limited is null;
+        return query
+        with samples as (
+            select r.fitting_id, r.time, r.digest, s.sensor, s.value, r.sensor_fault & (1 << s.sensor - 1) <> 0 as fault,
+                lead(r.time) over (partition by r.fitting_id, s.sensor order by r.time, r.digest) as next_time,
+                count(s.value) over (partition by r.fitting_id, s.sensor) as n_values,
+                case when s.value < l.lowest then -1 when s.value > l.highest then 1 when s.value is not null then 0 end as side
+            from trackport.asset_records(p.limited, from_time - p.gap_max, to_time + p.gap_max) r
+            join (
+                select a.id, coalesce(a.temperature_min, g.temperature_min) as lowest, coalesce(a.temperature_max, g.temperature_max) as highest
+                from trackport.asset a join trackport.group g on g.id = a.group_id
+            ) l on l.id = r.asset_id
+            cross join lateral (values (1, r.temperature_1), (2, r.temperature_2), (3, r.temperature_3), (4, r.temperature_4)) s (sensor, value)
+        ), sided as (
+            -- The side where the last value was: an array, because a maximum of arrays goes by the first element.
+            select s.*, (max(case when s.side is not null then array[date_part('epoch', s.time), s.side] end)
+                    over (partition by s.fitting_id, s.sensor order by s.time, s.digest rows between unbounded preceding and 1 preceding))[2] as side_before
+            from samples s
+            where s.n_values > 0
+        ), runs as (
+            select s.*, count(*) filter (where s.side is not null and s.side is distinct from s.side_before)
+                over (partition by s.fitting_id, s.sensor order by s.time, s.digest rows unbounded preceding) as run
+            from sided s
+        ), spans as (
+            select r.fitting_id, r.sensor, max(r.side) as side, min(r.time) as first_time,
+                lead(min(r.time)) over (partition by r.fitting_id, r.sensor order by r.run) as next_run, max(r.time) as last_time,
+                max(r.value) filter (where k.held) as max_c, min(r.value) filter (where k.held) as min_c,
+                sum(k.s) filter (where k.s > 0 and (k.gap or r.value is null and r.fault is not true)) as no_data_s,
+                sum(k.s) filter (where k.s > 0 and not k.gap and r.value is null and r.fault) as fault_s,
+                count(r.value) filter (where r.time >= from_time and r.time < to_time) as n_records
+            from runs r
+            cross join lateral (
+                select date_part('epoch', least(r.next_time, to_time) - greatest(r.time, from_time)) as s,
+                    coalesce(r.next_time - r.time > p.gap_max, false) as gap,
+                    r.time < to_time and (r.time >= from_time or r.next_time > from_time) as held) k
+            where r.run > 0
+            group by r.fitting_id, r.sensor, r.run
+        )
+        select f.asset_id, a.name, f.device_id, s.sensor, e.start_time, e.end_time, round(date_part('epoch', e.end_time - e.start_time))::bigint,
+            case s.side when 1 then 'above' else 'below' end,
+            case s.side when 1 then coalesce(a.temperature_max, g.temperature_max) else coalesce(a.temperature_min, g.temperature_min) end,
+            s.max_c, s.min_c, round(coalesce(s.no_data_s, 0))::bigint, round(coalesce(s.fault_s, 0))::bigint, s.n_records,
+            s.first_time < from_time, coalesce(s.next_run > to_time, true)
+        from spans s
+        join trackport.fitting f on f.id = s.fitting_id
+        join trackport.asset a on a.id = f.asset_id
+        join trackport.group g on g.id = a.group_id
+        cross join lateral (
+            select greatest(s.first_time, from_time) as start_time, least(coalesce(s.next_run, s.last_time), to_time) as end_time) e
+        where s.side <> 0 and e.end_time > e.start_time and e.end_time - e.start_time >= p.excursion_min;
+    end loop;
+end $$;
+comment on function trackport.report_temperature(integer[], timestamptz, timestamptz) is
+    'Temperatures beyond the limits of the asset (else its group) for at least excursion_min; no_data_s and fault_s are parts of duration_s';
+
+-- crash_trace is left out: it comes with each record around a crash, which is there by itself.
+create function trackport.report_events(assets integer[], from_time timestamptz, to_time timestamptz)
+returns table (asset_id integer, asset text, device_id integer, "time" timestamptz, event text, longitude double precision,
+    latitude double precision, speed_kmh integer)
+language plpgsql stable set search_path = pg_catalog, pg_temp set jit = off set plan_cache_mode = force_custom_plan as $$
+#variable_conflict use_column
+begin
+    return query
+    select r.asset_id, a.name, r.device_id, r.time, e.name, case when r.fix then r.longitude end, case when r.fix then r.latitude end,
+        case when r.fix then r.speed_kmh end
+    from trackport.asset_records(assets, from_time, to_time) r
+    join trackport.asset a on a.id = r.asset_id
+    cross join lateral unnest(trackport.event_names(r.events)) e (name)
+    where r.events is not null and e.name <> 'crash_trace';
+end $$;
+comment on function trackport.report_events(integer[], timestamptz, timestamptz) is
+    'Shocks, crashes, towing, cut power, harsh driving and what else devices report; without a place where there was no fix';
+
+-- Nothing recorded for longer than three times what is usual for the device in that state (moving or not; the median of the span, from
+-- five on), and longer than gap_max.
+create function trackport.report_offline(assets integer[], from_time timestamptz, to_time timestamptz)
+returns table (asset_id integer, asset text, device_id integer, start_time timestamptz, end_time timestamptz, duration_s bigint,
+    usual_s bigint, was_moving boolean, longitude double precision, latitude double precision, begins_before boolean, goes_on boolean)
+language plpgsql stable set search_path = pg_catalog, pg_temp set work_mem = '128MB' set jit = off set plan_cache_mode = force_custom_plan as $$
+#variable_conflict use_column
+declare
+    p record;
+    until timestamptz := least(to_time, now());
+begin
+    for p in select * from trackport.report_parameters(assets) loop
+        return query
+        with records as materialized (
+            select r.fitting_id, r.time, coalesce(r.movement, false) or r.fix and r.speed_kmh >= p.trip_speed_kmh as moving,
+                case when r.fix then array[date_part('epoch', r.time), r.longitude, r.latitude] end as fix
+            from trackport.asset_records(p.assets, from_time, until) r
+        ), fitted as (
+            select f.id as fitting_id, greatest(from_time, f.fitted_at) as start_time, least(until, f.removed_at) as end_time,
+                b.time, b.moving, b.fix
+            from trackport.fitting f
+            join trackport.asset a on a.id = f.asset_id
+            left join lateral (
+                select r.time, coalesce(r.movement, false) or r.satellites > 0 and r.speed_kmh >= p.trip_speed_kmh as moving,
+                    case when r.satellites > 0 then array[date_part('epoch', r.time), r.longitude, r.latitude] end as fix
+                from trackport.record r
+                where r.device_id = f.device_id and r.time < from_time and r.time >= f.fitted_at and r.time > r.received_at - interval '400 days'
+                order by r.time desc limit 1
+            ) b on true
+            where f.asset_id = any (p.assets) and f.fitted_at < until and f.removed_at > from_time
+        ), marks as (
+            select r.fitting_id, r.time, r.moving, r.fix from records r
+            union all
+            select f.fitting_id, f.time, f.moving, f.fix from fitted f where f.time is not null
+            union all
+            select f.fitting_id, f.end_time, null, null from fitted f
+        ), steps as (
+            select m.fitting_id, m.time, m.moving, lead(m.time) over ordered as next_time, lead(m.moving) over ordered is null as is_last,
+                max(m.fix) over ordered as fix
+            from marks m
+            -- Where the fitting or the span ends comes behind the records of that moment.
+            window ordered as (partition by m.fitting_id order by m.time, m.moving nulls last rows between unbounded preceding and current row)
+        ), usual as (
+            select s.fitting_id, s.moving, percentile_disc(0.5) within group (order by s.next_time - s.time) as length
+            from steps s where not s.is_last
+            group by s.fitting_id, s.moving having count(*) >= 5
+        )
+        select f.asset_id, a.name, f.device_id, e.start_time, s.next_time, round(date_part('epoch', s.next_time - e.start_time))::bigint,
+            round(date_part('epoch', u.length))::bigint, s.moving, s.fix[2], s.fix[3], s.time < from_time, s.is_last and s.next_time = until
+        from steps s
+        left join usual u on u.fitting_id = s.fitting_id and u.moving = s.moving
+        join trackport.fitting f on f.id = s.fitting_id
+        join trackport.asset a on a.id = f.asset_id
+        cross join lateral (select greatest(s.time, from_time) as start_time) e
+        where s.next_time - s.time > greatest(p.gap_max, 3 * u.length) and s.moving is not null and s.next_time > e.start_time;
+    end loop;
+end $$;
+comment on function trackport.report_offline(integer[], timestamptz, timestamptz) is
+    'Times of which nothing was recorded, longer than gap_max of the group and than three times what is usual (usual_s)';
+
+create function trackport.report_odometer(assets integer[], from_time timestamptz, to_time timestamptz)
+returns table (asset_id integer, asset text, device_id integer, first_time timestamptz, last_time timestamptz,
+    odometer_start_m bigint, odometer_end_m bigint, odometer_m bigint,
+    vehicle_odometer_start_m bigint, vehicle_odometer_end_m bigint, vehicle_odometer_m bigint,
+    engine_start_s bigint, engine_end_s bigint, engine_s bigint,
+    fuel_start_l real, fuel_end_l real, fuel_start_percent smallint, fuel_end_percent smallint)
+language plpgsql stable set search_path = pg_catalog, pg_temp set work_mem = '128MB' set jit = off set plan_cache_mode = force_custom_plan as $$
+#variable_conflict use_column
+begin
+    return query
+    with ends as (
+        -- The least and the greatest array are the oldest and the newest value.
+        select r.fitting_id, min(r.time) as first_time, max(r.time) as last_time,
+            (min(o.odometer))[2]::bigint as o1, (max(o.odometer))[2]::bigint as o2,
+            (min(o.vehicle))[2]::bigint as v1, (max(o.vehicle))[2]::bigint as v2,
+            (min(o.engine))[2]::bigint as e1, (max(o.engine))[2]::bigint as e2,
+            (min(o.fuel))[2]::real as f1, (max(o.fuel))[2]::real as f2,
+            (min(o.percent))[2]::smallint as p1, (max(o.percent))[2]::smallint as p2
+        from trackport.asset_records(assets, from_time, to_time) r
+        cross join lateral (select date_part('epoch', r.time) as s) t
+        cross join lateral (
+            select case when r.odometer_m is not null then array[t.s, r.odometer_m] end as odometer,
+                case when r.vehicle_odometer_m is not null then array[t.s, r.vehicle_odometer_m] end as vehicle,
+                case when r.engine_seconds is not null then array[t.s, r.engine_seconds] end as engine,
+                case when r.fuel_l is not null then array[t.s, r.fuel_l] end as fuel,
+                case when r.fuel_percent is not null then array[t.s, r.fuel_percent] end as percent) o
+        group by r.fitting_id
+    )
+    select f.asset_id, a.name, f.device_id, e.first_time, e.last_time, e.o1, e.o2, e.o2 - e.o1, e.v1, e.v2, e.v2 - e.v1,
+        e.e1, e.e2, e.e2 - e.e1, e.f1, e.f2, e.p1, e.p2
+    from ends e
+    join trackport.fitting f on f.id = e.fitting_id
+    join trackport.asset a on a.id = f.asset_id
+    where num_nonnulls(e.o1, e.v1, e.e1, e.f1, e.p1) > 0;
+end $$;
+comment on function trackport.report_odometer(integer[], timestamptz, timestamptz) is
+    'First and last odometer, engine time and fuel of the span, one row for each device fitted, as far as they are sent';
+
+-- A device that was not heard since the span ended may hold records of it; for a span that has not ended, or only just: for longer than
+-- gap_max. What waits in quarantine is owed as well.
+create function trackport.report_owing(assets integer[], to_time timestamptz)
+returns table (asset_id integer, asset text, device_id integer, imei text, last_contact_at timestamptz, newest_time timestamptz, n_quarantined bigint)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select f.asset_id, a.name, f.device_id, d.imei, s.last_contact_at, l.time, coalesce(q.n, 0)
+    from trackport.fitting f
+    join trackport.asset a on a.id = f.asset_id
+    join trackport.group g on g.id = a.group_id
+    join trackport.device d on d.id = f.device_id
+    join trackport.device_state s on s.device_id = f.device_id
+    left join trackport.latest l on l.device_id = f.device_id
+    left join (
+        select q.device_id, count(*) as n from trackport.quarantine q where q.received_at >= now() - interval '400 days' group by q.device_id
+    ) q on q.device_id = f.device_id
+    where f.asset_id = any ($1) and f.fitted_at < $2 and s.last_contact_at > f.fitted_at and a.retired_at is null and d.state = 'accepted'
+        and (s.last_contact_at < least($2, f.removed_at, now() - g.gap_max) or q.n > 0)
+$$;
+comment on function trackport.report_owing(integer[], timestamptz) is
+    'Devices of these assets that may still have records from before to_time: not heard since, or with packets in quarantine';
+
+create function trackport.report_complete_up_to(assets integer[], to_time timestamptz) returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+    select least($2, now(), min(o.last_contact_at)) from trackport.report_owing($1, $2) o
+$$;
+comment on function trackport.report_complete_up_to(integer[], timestamptz) is
+    'Up to when everything is there that these assets'' devices have to say about the span before to_time';
