@@ -40,6 +40,12 @@ pub mod spool;
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
+/// Models as people type them, and what an AVL id means on one.
+pub mod models;
+
+/// Devices as a spreadsheet writes them.
+pub mod sheet;
+
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;
 

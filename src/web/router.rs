@@ -18,7 +18,7 @@ use axum::routing::get;
 use super::access::Peer;
 use super::refusal::Refusal;
 use super::shared::{Around, Shared};
-use super::{access, health, metrics, pages};
+use super::{access, health, manage, metrics, pages};
 use crate::conf::Http;
 
 /// Bytes of a request's body, where a route does not say otherwise.
@@ -44,6 +44,7 @@ pub(super) fn router(around: &Around) -> Router {
 fn api(shared: &Shared) -> Router<Shared> {
     Router::new()
         .merge(access::routes())
+        .merge(manage::routes())
         .fallback(no_such_question)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(shared.clone(), access::admit))
