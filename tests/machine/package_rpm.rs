@@ -210,7 +210,11 @@ impl Repository {
     #[track_caller]
     fn dnf(&self, root: &Root, what: &str) -> String {
         // Of a repository that changes within the second dnf believes its copy, whatever `metadata_expire` says.
-        must(Command::new("rm").arg("-rf").arg(root.path("/var/cache/dnf")));
+        must(
+            Command::new("rm")
+                .arg("-rf")
+                .arg(root.path("/var/cache/dnf")),
+        );
         let rpms = self.0.join("rpms").display().to_string();
         let mut dnf = Command::new("dnf");
         dnf.arg("--installroot").arg(root.path("/"));
