@@ -18,6 +18,9 @@ const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// Monday, 5 January 2026: counters are small then.
 const FIRST_WEEK: i64 = 2923;
 
+/// Freight stays so near to its home.
+const REGION_M: f64 = 200_000.0;
+
 /// What drove and ran before each day of a week, and in the whole week.
 type Counters = [(f64, u64); 8];
 
@@ -140,7 +143,7 @@ impl Life {
         if !matches!(self.kind, Kind::Truck | Kind::ColdBox) || !(1..=5).contains(&weekday) {
             return self.home;
         }
-        let near = towns_within(self.home, 260_000.0);
+        let near = towns_within(self.home, REGION_M);
         let chance = self.chance.of("night").nth(weekday as u64);
         near[chance.below(near.len() as u64) as usize]
     }
@@ -227,7 +230,7 @@ impl Life {
                 self.in_town(builder, town, customer, stop);
             }
             let runs_on = stop.of("runs on").happens(0.25);
-            builder.stand(stop.of("long").minutes_ms(3.0, 15.0), runs_on);
+            builder.stand(stop.of("long").minutes_ms(4.0, 19.0), runs_on);
             if number == n_stops / 2 {
                 builder.stand(stop.of("lunch").minutes_ms(25.0, 45.0), false);
             }
@@ -288,36 +291,32 @@ impl Life {
         }
     }
 
-    /// A day of freight: load, drive, unload, and rest in another town.
+    /// A day of freight: load here, unload and load there, unload in a third town, and rest.
     fn haul(&self, builder: &mut Builder, number: u64, routine: Chance, late_ms: u64) {
         let weekday = weekday(number);
-        builder.park_until(routine.of("begin").minutes_ms(40.0, 150.0) + late_ms);
+        builder.park_until(routine.of("begin").minutes_ms(30.0, 120.0) + late_ms);
         if weekday == 6 {
             return;
         }
-        let (from, mut to) = (self.night(weekday), self.night(weekday + 1));
-        let rest = self.rests_at(number + 1);
+        let near = towns_within(self.home, REGION_M);
+        let by = near[routine.of("by").below(near.len() as u64) as usize];
+        let towns = [self.night(weekday), by, self.night(weekday + 1)];
         builder.stand(routine.of("warm").minutes_ms(2.0, 6.0), true);
-        let loads = routine.of("load");
-        self.in_town(builder, from, place(from, loads, 1500.0, 5500.0), loads);
-        builder.load(loads.minutes_ms(35.0, 75.0), loads);
-        builder.stand(90_000, true);
-        let there_and_back = from == to;
-        if there_and_back {
-            let near = towns_within(from, 200_000.0);
-            to = near[routine.of("where").below(near.len() as u64) as usize];
+        for (number, town) in (0..).zip(towns) {
+            let stop = routine.of("stop").nth(number);
+            let dock = place(town, stop, 1500.0, 5500.0);
+            match number {
+                0 => self.in_town(builder, town, dock, stop),
+                _ => self.to_town(builder, towns[number as usize - 1], town, dock, stop),
+            }
+            if stop.of("queue").happens(0.5) {
+                builder.stand(stop.of("waits").minutes_ms(2.0, 16.0), true);
+            }
+            builder.load(stop.of("long").minutes_ms(30.0, 65.0), stop);
+            builder.stand(90_000, true);
         }
-        let unloads = routine.of("unload");
-        let dock = place(to, unloads, 1500.0, 5500.0);
-        self.to_town(builder, from, to, dock, routine.of("there"));
-        builder.stand(unloads.of("waits").minutes_ms(2.0, 18.0), true);
-        builder.load(unloads.minutes_ms(30.0, 60.0), unloads);
-        builder.stand(60_000, true);
-        if there_and_back {
-            self.to_town(builder, to, from, rest, routine.of("back"));
-        } else {
-            self.in_town(builder, to, rest, routine.of("back"));
-        }
+        let rest = self.rests_at(number + 1);
+        self.in_town(builder, towns[2], rest, routine.of("rest"));
     }
 
     /// A machine's day on its site.

@@ -75,6 +75,23 @@ fn a_week_has_no_jump_in_place_and_counters_never_fall() {
 }
 
 #[test]
+fn no_day_is_too_short_for_what_is_done_in_it() {
+    for kind in KINDS {
+        for life in (0..60).map(|number| Life::new(kind, 2, number)) {
+            for number in DAY..DAY + 7 {
+                let day = life.day(number);
+                let last = day.pieces.last().unwrap();
+                let rest_ms = day.end_ms - last.start_ms;
+                assert!(
+                    last.leg.is_none() && rest_ms > 600_000,
+                    "{kind:?} {number} {rest_ms}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn every_kind_drives_stands_and_turns_its_ignition_on_and_off() {
     for kind in KINDS {
         let (mut moving, mut idling, mut parked, mut metres) = (0, 0, 0, 0.0);
