@@ -12,12 +12,12 @@ use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
 use super::environment;
-use super::listen::parse_listen;
+use super::http;
 use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
-use super::section::{self, Section, Setting, shown, suggest};
+use super::section::{self, Section, shown, suggest};
 use super::units::{show_duration, show_size};
-use super::{Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Listen, Log};
+use super::{Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Log};
 use super::{PartitionWidth, Retention, Spool, Timeouts};
 
 /// The tables that a conf file may have.
@@ -109,16 +109,16 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         devices: devices(root, &mut report),
         retention: retention(root, &mut report),
         ports: Vec::new(),
-        http: Http { listen: None },
+        http: Http::default(),
         control: control(root, &mut report),
         log: log(root, &mut report),
         limits: limits(root, &timeouts, &mut report),
         timeouts,
         warnings: Vec::new(),
     };
-    let http = http(root, &mut report);
-    conf.ports = read_ports(root, &http, &mut report);
-    conf.http.listen = http.value;
+    let (http, listen) = http::read(root, &mut report);
+    conf.ports = read_ports(root, &listen, &mut report);
+    conf.http = http;
     conf.warnings = report.finish()?;
     Ok(conf)
 }
@@ -253,44 +253,6 @@ fn retention(root: &DeTable<'_>, report: &mut Report<'_>) -> Retention {
     Retention {
         partition: partition.value,
         keep: keep.value,
-    }
-}
-
-fn http(root: &DeTable<'_>, report: &mut Report<'_>) -> Setting<Option<Listen>> {
-    let table = Section::of(root, "http", &["listen"], report);
-    let listen = table.read(report, "listen", None, |value| web_listen(value).map(Some));
-    let reach = match &listen.value {
-        Some(Listen::Any(_)) => Some("every address of this machine"),
-        Some(Listen::Address(address)) if address.ip().is_unspecified() => {
-            Some("every address of this machine")
-        }
-        Some(Listen::Address(address)) if !address.ip().is_loopback() => Some("this address"),
-        _ => None,
-    };
-    if let Some(reach) = reach {
-        let text = format!(
-            "whoever reaches {reach} can read metrics and health without a login; let only those in by the firewall who \
-             watch the server, or write \"127.0.0.1:8080\""
-        );
-        report.warn(listen.line, Some(table.key("listen")), text);
-    }
-    listen
-}
-
-fn web_listen(value: &DeValue<'_>) -> Result<Listen, String> {
-    let right = "write for example \"127.0.0.1:8080\"";
-    let text = match value {
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::String(text) => text.to_string(),
-        _ => return Err(format!("{} is no address; {right}", shown(value))),
-    };
-    let mut all = parse_listen(&text)?;
-    match (all.pop(), all.is_empty()) {
-        (Some(Listen::Name(name, _)), true) if !name.eq_ignore_ascii_case("localhost") => Err(
-            format!("\"{name}\" is a name, and no name service is asked for this one; {right}"),
-        ),
-        (Some(listen), true) => Ok(listen),
-        _ => Err(format!("\"{text}\" is not one address; {right}")),
     }
 }
 

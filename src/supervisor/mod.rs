@@ -42,6 +42,7 @@ use crate::port::bind::{BindError, Bound};
 use crate::port::passed::Passed;
 use crate::room::Room;
 use crate::trace::{self, Scribe};
+use crate::web::ask::{self, Desk, Queues};
 use crate::writer::Seat;
 
 use ports::Unbound;
@@ -95,6 +96,9 @@ struct Supervisor {
     zombies: Vec<Worker>,
     unbound: Vec<Unbound>,
     web_unbound: Option<web::Unbound>,
+    /// Where the web leaves questions for the database, and where they are taken.
+    desk: Desk,
+    questions: Queues,
     /// Ports whose names were looked up, and what came of it.
     looked_up: (Sender<LookedUp>, Receiver<LookedUp>),
     /// How many are looked up now.
@@ -143,6 +147,7 @@ impl Supervisor {
         let (asks_sender, asks) = crossbeam_channel::bounded(16);
         let (directory, directory_queue) = crossbeam_channel::bounded(directory::QUESTIONS_MAX);
         let (notes, notes_queue) = Notes::new();
+        let (desk, questions) = ask::desk();
         let hub = Arc::new(Hub::new(
             conf_path.to_owned(),
             clock::wall_us(),
@@ -182,6 +187,8 @@ impl Supervisor {
             zombies: Vec::new(),
             unbound: Vec::new(),
             web_unbound: None,
+            desk,
+            questions,
             looked_up: crossbeam_channel::bounded(10_000),
             n_looked_up: 0,
             passed,

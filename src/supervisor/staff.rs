@@ -127,9 +127,27 @@ impl Supervisor {
                 })
             }
             Role::Web(site) => {
-                let hub = Arc::clone(&self.hub);
+                let around = web::Around {
+                    hub: Arc::clone(&self.hub),
+                    http: self.conf.http.clone(),
+                    desk: self.desk.clone(),
+                };
                 thread::start(&life, ended, move |life| {
-                    web::thread::run(&site, life, &hub)
+                    web::thread::run(&site, life, &around)
+                })
+            }
+            Role::Query(pool, _) => {
+                let around = web::query::Surroundings {
+                    pool,
+                    questions: self.questions.of(pool),
+                    hub: Arc::clone(&self.hub),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    web::query::run(life, &around);
+                    Ok(())
                 })
             }
         };
@@ -254,7 +272,12 @@ impl Supervisor {
                 self.hub.spool.hand.abandon();
                 self.hub.room.wake();
             }
-            Role::Drain | Role::Directory | Role::Keeper | Role::Control | Role::Web(_) => {}
+            Role::Drain
+            | Role::Directory
+            | Role::Keeper
+            | Role::Control
+            | Role::Web(_)
+            | Role::Query(..) => {}
         }
         let worker = &mut self.workers[place];
         // While stopping, writers and the spool are still needed: ports wait for their receipts.

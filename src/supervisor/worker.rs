@@ -11,6 +11,7 @@ use crate::life::Life;
 use crate::mailbox::PortMessage;
 use crate::port::{self, Port};
 use crate::web::Site;
+use crate::web::ask::Pool;
 
 /// What a thread is for.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub(super) enum Role {
     Control,
     /// Answers those who watch the server.
     Web(Arc<Site>),
+    /// Asks the database for the web; the index within the pool.
+    Query(Pool, usize),
 }
 
 impl Role {
@@ -44,6 +47,7 @@ impl Role {
             Role::Keeper => "keeper".to_owned(),
             Role::Control => "control".to_owned(),
             Role::Web(_) => "web".to_owned(),
+            Role::Query(pool, index) => format!("{}-{index}", pool.name()),
         }
     }
 
@@ -51,13 +55,18 @@ impl Role {
     pub(super) fn may_hang(&self) -> bool {
         matches!(
             self,
-            Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper
+            Role::Writer(_)
+                | Role::Spooler
+                | Role::Drain
+                | Role::Directory
+                | Role::Keeper
+                | Role::Query(..)
         )
     }
 
     /// Whether everything else goes on without it: however it hangs, the process is not ended for its sake.
     pub(super) fn is_dispensable(&self) -> bool {
-        matches!(self, Role::Web(_))
+        matches!(self, Role::Web(_) | Role::Query(..))
     }
 
     /// Without a beat for this long a thread of this role is silent.
@@ -68,6 +77,8 @@ impl Role {
             Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper => {
                 timeouts.silent_after_database()
             }
+            // A report is several statements.
+            Role::Query(pool, _) => timeouts.silent_after_database() + pool.statement() * 3,
         }
     }
 }

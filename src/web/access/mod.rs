@@ -1,0 +1,37 @@
+//! Who may see and do what.
+//!
+//! A request passes `gate.rs` (is the way private, is the host ours, did our own page ask?), which knows by `caller.rs` from where it
+//! comes, and for the API `viewer.rs`: whoever asks, as every handler of the API takes it, known by a cookie (`cookie.rs`) or a token
+//! that `known.rs` remembers. `login.rs` is the way in, `limits.rs` how often it may be tried, `me.rs` tells people who they are.
+
+mod caller;
+mod cookie;
+mod gate;
+mod known;
+mod limits;
+mod login;
+mod me;
+mod viewer;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::shared::Shared;
+
+pub(super) use caller::{Peer, network};
+pub(super) use gate::gate;
+pub(super) use viewer::{GroupRole, User, Viewer, admit};
+
+/// What is remembered of those who ask; it begins anew with the thread.
+#[derive(Default)]
+pub(super) struct Access {
+    faces: known::Faces,
+    limits: limits::Limits,
+}
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/login", post(login::login))
+        .route("/logout", post(login::logout))
+        .route("/me", get(me::me))
+}
