@@ -221,19 +221,16 @@ fn erase_rest(
     ] {
         delete(&mut transaction, table, "device_id = $1", &[&id])?;
     }
-    // What was tracked by this device alone goes with it; where another one was fitted too, the asset is that one's story as well.
-    let assets: Vec<i32> = transaction
-        .query(
-            "SELECT DISTINCT f.asset_id FROM trackport.fitting f
-             WHERE f.device_id = $1 AND NOT EXISTS (
-                 SELECT FROM trackport.fitting o WHERE o.asset_id = f.asset_id AND o.device_id <> $1)",
-            &[&id],
-        )?
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
+    // What was its own goes with it, for that is called like the device; what people have made of it, or fitted others to, stays.
+    delete(
+        &mut transaction,
+        "asset",
+        "id IN (SELECT f.asset_id FROM trackport.fitting f WHERE f.device_id = $1)
+             AND NOT EXISTS (SELECT FROM trackport.fitting f WHERE f.asset_id = asset.id AND f.device_id <> $1)
+             AND name IN (SELECT unnest(ARRAY[d.imei, btrim(left(d.name, 200))]) FROM trackport.device d WHERE d.id = $1)",
+        &[&id],
+    )?;
     delete(&mut transaction, "fitting", "device_id = $1", &[&id])?;
-    delete(&mut transaction, "asset", "id = ANY ($1)", &[&assets])?;
     // An asset that nobody has named is called by the IMEI of its first device.
     transaction.execute(
         "UPDATE trackport.asset SET name = left(replace(name, $1, 'asset ' || id), 200), note = replace(note, $1, '…')
@@ -252,6 +249,11 @@ fn erase_rest(
         &mut transaction,
         "port_event",
         "position($1 IN thread) > 0 OR position($1 IN coalesce(reason, '')) > 0",
+        &[&text],
+    )?;
+    // That somebody did something stays; to which device does not.
+    transaction.execute(
+        "UPDATE trackport.audit SET what = replace(what::text, $1, 'forgotten')::jsonb WHERE position($1 IN what::text) > 0",
         &[&text],
     )?;
     transaction.execute("SELECT set_config('trackport.forget', $1, true)", &[&text])?;
