@@ -40,6 +40,9 @@ pub mod spool;
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
+/// Reports and tracks as files.
+pub mod export;
+
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;
 

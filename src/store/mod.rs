@@ -40,6 +40,8 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// Reports about assets, and their tracks.
+pub mod report;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
