@@ -143,7 +143,7 @@ pub fn add(
     storable(name)?;
     let added = client.query_one(
         "INSERT INTO trackport.user (name, is_admin, password, password_changed_at)
-         VALUES ($1, $2, $3, CASE WHEN $3 IS NOT NULL THEN now() END) RETURNING id",
+         VALUES ($1, $2, $3::text, CASE WHEN $3::text IS NOT NULL THEN now() END) RETURNING id",
         &[&name, &is_admin, &password],
     );
     added
