@@ -45,6 +45,8 @@ pub mod models;
 
 /// Devices as a spreadsheet writes them.
 pub mod sheet;
+/// Reports and tracks as files.
+pub mod export;
 
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;

@@ -56,6 +56,8 @@ pub mod quarantine;
 pub mod reading;
 /// Typed columns filled anew where a model has changed.
 pub mod recompute;
+/// Reports about assets, and their tracks.
+pub mod report;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
