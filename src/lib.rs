@@ -16,6 +16,9 @@ pub mod backoff;
 /// How fast something may go.
 pub mod pace;
 
+/// Passwords and tokens, and what is kept of them.
+pub mod secret;
+
 /// What trackers say, as pure functions over bytes.
 pub mod protocol;
 

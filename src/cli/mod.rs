@@ -42,6 +42,8 @@ pub mod status;
 mod text;
 /// `trackport trace`
 pub mod trace;
+/// `trackport user`
+pub mod user;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,6 +76,7 @@ First steps:
   trackport check                          is the conf right, are ports and database there?
   trackport migrate                        make the tables, or bring them up to date
   trackport device add 356307042441013     let a device in
+  trackport user add NAME --admin          let yourself in to the dashboard
   trackport status                         what the running server does
   trackport doctor                         what is wrong, when nothing arrives
 
@@ -129,6 +132,9 @@ Examples:
     /// The running server follows within seconds.
     #[command(subcommand)]
     Device(device::Command),
+    /// Say who may use the dashboard and its API, and what they may do there
+    #[command(subcommand)]
+    User(user::Command),
     /// Take over what another server knows, while both go on running
     #[command(subcommand)]
     Import(import::Command),
@@ -233,6 +239,7 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Doctor(args) => doctor::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
+        Command::User(command) => user::run(command, conf),
         Command::Import(command) => import::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
         Command::Spool(command) => spool::run(command, conf),
@@ -331,6 +338,18 @@ mod tests {
             "trackport device rename 356307042441013 Van",
             "trackport device remove 356307042441013",
             "trackport device forget 356307042441013 --yes --refuse --wait 5min",
+            "trackport user add anna --admin --password-stdin",
+            "trackport user add bot --group fleet --role viewer --no-password",
+            "trackport user passwd anna",
+            "trackport user list --json",
+            "trackport user remove anna bot",
+            "trackport user disable anna",
+            "trackport user enable anna",
+            "trackport user grant bot --group fleet --role manager",
+            "trackport user revoke anna --admin",
+            "trackport user token bot dashboard --write --expires 90d",
+            "trackport user tokens",
+            "trackport user revoke-token 1 2",
             "trackport import traccar --from postgresql:///traccar --time-zone Europe/Vilnius --dry-run",
             "trackport import traccar --devices d.csv --positions p.csv --since 2026-01-01 --source old",
             "trackport quarantine list --imei 356307042441013 --code crc --acked --limit 5 --json",
@@ -386,6 +405,11 @@ mod tests {
             ("trackport device add 123", 64),
             ("trackport device accept", 64),
             ("trackport device forget", 64),
+            ("trackport user add", 64),
+            ("trackport user add anna --role viewer", 64),
+            ("trackport user grant anna", 64),
+            ("trackport user grant anna --admin --group fleet", 64),
+            ("trackport user passwd anna secret", 64),
             ("trackport import traccar", 64),
             ("trackport import traccar --positions p.csv", 64),
             (

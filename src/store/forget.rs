@@ -217,6 +217,11 @@ fn erase_rest(
         "position($1 IN thread) > 0 OR position($1 IN coalesce(reason, '')) > 0",
         &[&text],
     )?;
+    // That somebody did something stays; to which device does not.
+    transaction.execute(
+        "UPDATE trackport.audit SET what = replace(what::text, $1, 'forgotten')::jsonb WHERE position($1 IN what::text) > 0",
+        &[&text],
+    )?;
     transaction.execute("SELECT set_config('trackport.forget', $1, true)", &[&text])?;
     delete(&mut transaction, "device", "id = $1", &[&id])?;
     if kept_out {

@@ -3,6 +3,8 @@
 //! Knows nothing of ports and threads: every function takes a connection, blocks for the statement
 //! time-out at most and is called again by whoever wanted it. Times are `SystemTime`, microseconds in the tables.
 
+/// Who did what.
+pub mod audit;
 /// A connection that has a deadline for everything.
 pub mod connect;
 /// Many rows at once.
@@ -33,6 +35,8 @@ pub mod insert;
 pub mod journal;
 /// The newest record and the newest fix of each device.
 pub mod latest;
+/// What all assets' devices said last.
+pub mod live;
 /// The schema, brought to this program's version.
 pub mod migrate;
 
@@ -48,8 +52,12 @@ pub mod reread;
 pub mod rows;
 /// What an asset's devices recorded in a span of time.
 pub mod series;
+/// Logins of browsers and tokens of programs.
+pub mod session;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
+/// Who may use the web.
+pub mod user;
 
 /// What the wall clock is held against before anything is removed.
 pub mod witness;
@@ -71,4 +79,4 @@ pub use error::{ErrorClass, StoreError, class, describe};
 pub use migrate::{
     Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
 };
-pub use typed::{Typed, TypedColumns};
+pub use typed::{Event, SHAKEN, Typed, TypedColumns};

@@ -2,7 +2,7 @@
 //!
 //! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
 //! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `pages.rs` and `site/` the pages, `access/` who may see
-//! what. `ask.rs` takes questions to the database, `query.rs` is the thread that answers them, `refusal.rs` how the API says no.
+//! what, `live/` where every asset is now, `series/` what it recorded. `ask.rs` takes questions to the database, `query.rs` is the thread that answers them, `refusal.rs` how the API says no.
 //!
 //! This folder is the one place with async code, because the HTTP library has it: one runtime, in this thread alone. Whatever
 //! happens here, ports, writers and spool do not notice: nothing here takes a lock that they hold for long, and the thread is
@@ -11,11 +11,13 @@
 mod access;
 pub mod ask;
 mod health;
+pub mod live;
 mod metrics;
 mod pages;
 pub mod query;
 mod refusal;
 mod router;
+mod series;
 mod shared;
 pub mod thread;
 

@@ -15,7 +15,7 @@ use axum::routing::get;
 
 use super::refusal::Refusal;
 use super::shared::{Around, Shared};
-use super::{access, health, metrics, pages};
+use super::{access, health, live, metrics, pages, series};
 
 /// Bytes of a request's body, where a route does not say otherwise.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +39,8 @@ pub(super) fn router(around: &Around) -> Router {
 fn api() -> Router<Shared> {
     Router::new()
         .merge(access::routes())
+        .merge(live::routes())
+        .merge(series::routes())
         .fallback(no_such_question)
         .method_not_allowed_fallback(no_such_method)
 }

@@ -27,6 +27,8 @@ mod batches;
 mod order;
 // Who may speak.
 mod login;
+// What records say beside where: events, faulty sensors, how often a device is heard; and what a changed model does to them.
+mod columns;
 // People work in the database beside the server.
 mod directory;
 // Packets that cannot be read or stored.

@@ -10,6 +10,8 @@ use axum::routing::get;
 
 use super::shared::Shared;
 
+pub(super) use viewer::Viewer;
+
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/me", get(me::me))
 }

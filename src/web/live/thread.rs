@@ -149,15 +149,7 @@ impl Watch<'_> {
             Some(client) => client,
             None => self.begin()?,
         };
-        let until = clock::now() + clock::millis(LISTEN_EVERY);
-        let mut notifications = client.notifications();
-        let mut iterator = notifications.timeout_iter(LISTEN_EVERY.min(self.life.patience()));
-        while let Some(one) = iterator.next()? {
-            self.heard.take(one.channel(), one.payload());
-            if clock::now() >= until {
-                break;
-            }
-        }
+        self.hear(&mut client)?;
         if client.is_closed() {
             // What is read next says why.
             self.turn_at = 0;
@@ -168,6 +160,19 @@ impl Watch<'_> {
             self.turn(&mut client, now)?;
         }
         self.client = Some(client);
+        Ok(())
+    }
+
+    fn hear(&mut self, client: &mut Client) -> Result<(), StoreError> {
+        let until = clock::now() + clock::millis(LISTEN_EVERY);
+        let mut notifications = client.notifications();
+        let mut heard = notifications.timeout_iter(LISTEN_EVERY.min(self.life.patience()));
+        while let Some(one) = heard.next()? {
+            self.heard.take(one.channel(), one.payload());
+            if clock::now() >= until {
+                break;
+            }
+        }
         Ok(())
     }
 
