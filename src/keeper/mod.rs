@@ -27,11 +27,11 @@ use crate::store::connect::connect;
 use crate::store::directory::disconnect_all;
 use crate::store::error::{ErrorClass, StoreError};
 use crate::store::journal::drop_old_port_events;
-use crate::store::{audit, session};
 use crate::store::latest::repair_latest;
 use crate::store::migrate::{Step, migrate_reporting};
 use crate::store::partition::{Expired, drop_expired, ensure_partitions, expired_partitions};
 use crate::store::witness::Witnesses;
+use crate::store::{audit, session};
 
 use alert::Alert;
 use pile::Pile;

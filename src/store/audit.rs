@@ -104,7 +104,8 @@ pub fn list(
     offset: i64,
     limit: i64,
 ) -> Result<(Vec<Entry>, i64), StoreError> {
-    const WHERE: &str = "WHERE ($1::text IS NULL OR strpos(lower(coalesce(user_name, '')), lower($1)) > 0)
+    const WHERE: &str =
+        "WHERE ($1::text IS NULL OR strpos(lower(coalesce(user_name, '')), lower($1)) > 0)
          AND ($2::text IS NULL OR starts_with(action, $2))
          AND ($3::timestamptz IS NULL OR at >= $3)
          AND ($4::timestamptz IS NULL OR at < $4)";

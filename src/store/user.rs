@@ -224,11 +224,7 @@ pub fn grant(
 ///
 /// # Errors
 /// When the database refuses or does not answer.
-pub fn revoke(
-    client: &mut impl GenericClient,
-    id: i32,
-    group_id: i32,
-) -> Result<bool, StoreError> {
+pub fn revoke(client: &mut impl GenericClient, id: i32, group_id: i32) -> Result<bool, StoreError> {
     let sql = "DELETE FROM trackport.member WHERE user_id = $1 AND group_id = $2";
     Ok(client.execute(sql, &[&id, &group_id])? > 0)
 }
@@ -340,10 +336,7 @@ pub fn every_group(client: &mut impl GenericClient) -> Result<Vec<Membership>, S
 ///
 /// # Errors
 /// When the database does not answer.
-pub fn groups_of(
-    client: &mut impl GenericClient,
-    id: i32,
-) -> Result<Vec<Membership>, StoreError> {
+pub fn groups_of(client: &mut impl GenericClient, id: i32) -> Result<Vec<Membership>, StoreError> {
     let rows = client.query(
         "SELECT g.id, g.name, g.time_zone, m.role
          FROM trackport.member m JOIN trackport.group g ON g.id = m.group_id

@@ -196,9 +196,9 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
         } => passwd(path, name, *password_stdin),
         Command::List { json } => list(path, *json),
         Command::Remove { names } => each(path, names, remove),
-        Command::Disable { names } => each(path, names, |client, user| {
-            set_disabled(client, user, true)
-        }),
+        Command::Disable { names } => {
+            each(path, names, |client, user| set_disabled(client, user, true))
+        }
         Command::Enable { names } => each(path, names, |client, user| {
             set_disabled(client, user, false)
         }),
@@ -241,7 +241,9 @@ fn add(
     let mut client = database::connect(path)?;
     // Nobody shall type a password for nothing.
     if user::by_name(&mut client, name)?.is_some() {
-        anyhow::bail!("there is a user {name} already; `trackport user passwd` changes the password");
+        anyhow::bail!(
+            "there is a user {name} already; `trackport user passwd` changes the password"
+        );
     }
     let role = match role {
         Some((group, role)) => Some((find_group(&mut client, group)?, role)),
@@ -268,11 +270,7 @@ fn add(
         Some(((_, group), role)) => format!("is {role} of {}", text::printable(&group)),
         None => "sees nothing yet: `trackport user grant` gives roles".to_owned(),
     };
-    writeln!(
-        io::stdout(),
-        "{} is added and {may}",
-        text::printable(name)
-    )?;
+    writeln!(io::stdout(), "{} is added and {may}", text::printable(name))?;
     Ok(())
 }
 
@@ -396,7 +394,10 @@ fn revoke(client: &mut Client, user: &User, group: Option<&str>) -> anyhow::Resu
         &what,
     )?;
     transaction.commit()?;
-    Ok(format!("has no role in {} any more", text::printable(&group)))
+    Ok(format!(
+        "has no role in {} any more",
+        text::printable(&group)
+    ))
 }
 
 /// Changes a user and notes it.
@@ -584,7 +585,9 @@ fn revoke_tokens(path: &Path, ids: &[i32]) -> anyhow::Result<()> {
     for id in ids {
         let mut transaction = client.transaction()?;
         let Some(name) = session::revoke_token(&mut transaction, *id, None)? else {
-            anyhow::bail!("there is no token {id} that is worth something: `trackport user tokens` lists them");
+            anyhow::bail!(
+                "there is no token {id} that is worth something: `trackport user tokens` lists them"
+            );
         };
         let what = json!({"token": id, "name": name});
         audit::note(
