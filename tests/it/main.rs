@@ -82,6 +82,8 @@ mod pressure;
 // Metrics and health over HTTP.
 // Assets, devices and groups over the API.
 mod manage;
+// Who may change what over the API.
+mod manage_rights;
 mod web;
 // Whoever speaks to the web as no friend would.
 mod web_abuse;
