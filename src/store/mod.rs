@@ -11,6 +11,8 @@ pub mod asset_list;
 pub mod audit;
 /// A connection that has a deadline for everything.
 pub mod connect;
+/// Many rows at once.
+mod copy_out;
 /// Devices as an operator keeps them.
 pub mod device;
 /// Devices as a list of a page.
@@ -50,10 +52,14 @@ pub mod migrate;
 pub mod partition;
 /// Packets that cannot be read or stored.
 pub mod quarantine;
+/// What one IO element says.
+pub mod reading;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
 pub mod rows;
+/// What an asset's devices recorded in a span of time.
+pub mod series;
 /// Logins of browsers and tokens of programs.
 pub mod session;
 /// Many devices with their assets at once.

@@ -1,12 +1,14 @@
 //! What is sent with a question: JSON in its body, parameters in its address. What cannot be understood is refused in the form of the API.
 
+use std::time::SystemTime;
+
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::refusal::Refusal;
 use super::shared::Shared;
@@ -66,6 +68,22 @@ impl<T: DeserializeOwned> FromRequestParts<Shared> for Asked<T> {
     }
 }
 
+/// What stands in the address itself, as the id in `/assets/12`. What cannot be one is nowhere.
+pub(super) struct At<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for At<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<At<T>, Refusal> {
+        match Path::<T>::from_request_parts(parts, shared).await {
+            Ok(Path(place)) => Ok(At(place)),
+            Err(_) => Err(Refusal::not_found(
+                "there is nothing at this address: a number in it is none",
+            )),
+        }
+    }
+}
+
 /// Which page of a list.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) struct Page {
@@ -73,7 +91,40 @@ pub(super) struct Page {
     per_page: Option<u32>,
 }
 
+/// A page of a list.
+#[derive(Serialize)]
+pub(super) struct Paged<T> {
+    items: Vec<T>,
+    /// Of the whole list.
+    total: i64,
+    page: u32,
+    per_page: u32,
+}
+
 impl Page {
+    /// As it was asked for.
+    pub(super) fn new(page: Option<u32>, per_page: Option<u32>) -> Page {
+        Page { page, per_page }
+    }
+
+    /// This page of `all`.
+    pub(super) fn of<T>(self, all: Vec<T>) -> Paged<T> {
+        let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        let offset = usize::try_from(self.offset()).unwrap_or(usize::MAX);
+        let size = usize::try_from(self.size()).unwrap_or(usize::MAX);
+        self.with(all.into_iter().skip(offset).take(size).collect(), total)
+    }
+
+    /// This page, which has these `items` of `total`.
+    pub(super) fn with<T>(self, items: Vec<T>, total: i64) -> Paged<T> {
+        Paged {
+            items,
+            total,
+            page: self.number(),
+            per_page: self.size(),
+        }
+    }
+
     /// From 1 on.
     pub(super) fn number(self) -> u32 {
         self.page.unwrap_or(1).clamp(1, PAGE_MAX)
@@ -88,4 +139,21 @@ impl Page {
     pub(super) fn offset(self) -> i64 {
         i64::from(self.number() - 1) * i64::from(self.size())
     }
+}
+
+/// A time as the API says it: RFC 3339, UTC.
+pub(super) fn time(at: SystemTime) -> String {
+    // PostgreSQL's times go further than any calendar; -infinity and the like are nobody's.
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| at.to_string())
+}
+
+/// A time as somebody gave it for the field `name`.
+pub(super) fn parse_time(name: &'static str, text: &str) -> Result<SystemTime, Refusal> {
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    time.map(SystemTime::from).map_err(|_| {
+        Refusal::field(
+            name,
+            format!("{text:?} is no time; write for example 2026-11-24T17:00:00Z"),
+        )
+    })
 }

@@ -136,7 +136,7 @@ impl Faces {
 }
 
 /// Whether the database could not be asked, for whatever reason.
-fn is_away(refusal: &Refusal) -> bool {
+pub(super) fn is_away(refusal: &Refusal) -> bool {
     matches!(
         refusal.status,
         StatusCode::SERVICE_UNAVAILABLE

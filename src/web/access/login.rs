@@ -43,7 +43,7 @@ pub(super) async fn login(
     let name = typed.name.trim().to_owned();
     let (limits, network) = (&shared.access().limits, caller.network());
     if let Err(wait) = limits.attempt(&name, network, Instant::now()) {
-        return Err(slowed(&name, caller, wait.as_secs() + 1));
+        return Err(slowed(caller, wait.as_secs() + 1));
     }
     let token = secret::new_token();
     let agent = headers.get(USER_AGENT).and_then(|line| line.to_str().ok());
@@ -73,7 +73,7 @@ pub(super) async fn login(
         Ok(false) => {
             facts::say(
                 Fact::WebLoginFailed,
-                format_args!("address={} name={name:?}", caller.address),
+                format_args!("address={}", caller.address),
             );
             Err(Refusal::new(
                 StatusCode::UNAUTHORIZED,
@@ -88,7 +88,7 @@ pub(super) async fn login(
     }
 }
 
-/// Whether name and password are right; notes it either way.
+/// Whether name and password are right; notes it either way. The log has no name: people type passwords there by mistake.
 fn try_login(
     client: &mut Client,
     name: &str,
@@ -169,10 +169,10 @@ fn with_cookie(cookie: &str) -> Result<Response, Refusal> {
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response())
 }
 
-fn slowed(name: &str, caller: Caller, seconds: u64) -> Refusal {
+fn slowed(caller: Caller, seconds: u64) -> Refusal {
     facts::say(
         Fact::WebLoginsSlowed,
-        format_args!("address={} name={name:?} seconds={seconds}", caller.address),
+        format_args!("address={} seconds={seconds}", caller.address),
     );
     let mut refusal = Refusal::new(
         StatusCode::TOO_MANY_REQUESTS,
