@@ -17,6 +17,7 @@ mod health;
 mod input;
 mod manage;
 mod metrics;
+mod openapi;
 mod pages;
 pub mod query;
 mod refusal;
