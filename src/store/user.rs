@@ -277,6 +277,23 @@ pub fn credential(client: &mut Client, name: &str) -> Result<Option<Credential>,
     }))
 }
 
+/// Whether this is the hash of the user's password at the moment, and they are not disabled. The row cannot change until the
+/// transaction ends.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn has_password(
+    transaction: &mut postgres::Transaction<'_>,
+    id: i32,
+    hash: Option<&str>,
+) -> Result<bool, StoreError> {
+    let row = transaction.query_opt(
+        "SELECT FROM trackport.user WHERE id = $1 AND password = $2 AND disabled_at IS NULL FOR NO KEY UPDATE",
+        &[&id, &hash],
+    )?;
+    Ok(row.is_some())
+}
+
 /// Who belongs to a group, by name.
 ///
 /// # Errors
@@ -310,26 +327,6 @@ pub fn group(client: &mut Client, group: &str) -> Result<Option<(i32, String)>, 
         &[&group],
     )?;
     Ok(row.map(|row| (row.get(0), row.get(1))))
-}
-
-/// All groups, as somebody has them who may everything.
-///
-/// # Errors
-/// When the database does not answer.
-pub fn every_group(client: &mut impl GenericClient) -> Result<Vec<Membership>, StoreError> {
-    let rows = client.query(
-        "SELECT id, name, time_zone FROM trackport.group ORDER BY name",
-        &[],
-    )?;
-    Ok(rows
-        .iter()
-        .map(|row| Membership {
-            group_id: row.get(0),
-            group: row.get(1),
-            time_zone: row.get(2),
-            role: GroupRole::Admin,
-        })
-        .collect())
 }
 
 /// The groups of a user, by name.

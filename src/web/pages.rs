@@ -30,7 +30,47 @@ macro_rules! files {
 }
 
 files! {
+    "asset.css"
+    "asset.html"
+    "icon.svg"
     "index.html"
+    "js/api.js"
+    "js/asset/chartdata.js"
+    "js/asset/chartmenu.js"
+    "js/asset/chartpaint.js"
+    "js/asset/charts.js"
+    "js/asset/eventlist.js"
+    "js/asset/head.js"
+    "js/asset/page.js"
+    "js/asset/records.js"
+    "js/asset/replay.js"
+    "js/asset/span.js"
+    "js/asset/track.js"
+    "js/asset/trackcolours.js"
+    "js/asset/trackmap.js"
+    "js/dom.js"
+    "js/icons.js"
+    "js/map/address.js"
+    "js/map/basemap.js"
+    "js/map/details.js"
+    "js/map/filters.js"
+    "js/map/fleet.js"
+    "js/map/list.js"
+    "js/map/live.js"
+    "js/map/markers.js"
+    "js/map/page.js"
+    "js/map/paintlayer.js"
+    "js/map/sheet.js"
+    "js/shell.js"
+    "js/states.js"
+    "js/theme.js"
+    "js/time.js"
+    "js/ui.js"
+    "js/units.js"
+    "js/vendor.js"
+    "manifest.webmanifest"
+    "map.css"
+    "style.css"
     "vendor/leaflet/LICENSE"
     "vendor/leaflet/leaflet.css"
     "vendor/leaflet/leaflet.js"
@@ -44,7 +84,7 @@ files! {
 }
 
 /// Addresses of pages and the file of each.
-const PAGES: &[(&str, &str)] = &[("/", "index.html")];
+const PAGES: &[(&str, &str)] = &[("/", "index.html"), ("/asset/{id}", "asset.html")];
 
 /// A file, ready to be sent.
 struct File {

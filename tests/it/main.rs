@@ -80,6 +80,8 @@ mod tools;
 // Locks, floods and limits.
 mod pressure;
 // Metrics and health over HTTP.
+// Assets, devices and groups over the API.
+mod manage;
 mod web;
 // Whoever speaks to the web as no friend would.
 mod web_abuse;

@@ -387,7 +387,7 @@ impl Rule {
 }
 
 /// The number in `width` bytes; `None` where it is no fixed width or does not fit.
-fn number(raw: u64, width: u8, signed: bool) -> Option<i64> {
+pub(super) fn number(raw: u64, width: u8, signed: bool) -> Option<i64> {
     if !matches!(width, 1 | 2 | 4 | 8) {
         return None;
     }
