@@ -40,6 +40,9 @@ pub mod spool;
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
+/// Reports and tracks as files.
+pub mod export;
+
 /// Models as people type them, and what an AVL id means on one.
 pub mod models;
 

@@ -56,6 +56,8 @@ pub mod partition;
 pub mod quarantine;
 /// What one IO element says.
 pub mod reading;
+/// Reports about assets, and their tracks.
+pub mod report;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.

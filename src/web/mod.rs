@@ -22,6 +22,7 @@ mod openapi;
 mod pages;
 pub mod query;
 mod refusal;
+mod reports;
 mod router;
 mod series;
 mod shared;
