@@ -18,6 +18,7 @@ mod input;
 pub mod live;
 mod manage;
 mod metrics;
+mod openapi;
 mod pages;
 pub mod query;
 mod refusal;
