@@ -60,7 +60,7 @@ function showTokens(place) {
       { name: 'May', cell: (one) => ((one.may_write ?? one.scope === 'write') ? 'read and change' : 'read') },
       { name: 'Made', cell: (one) => day(one.created_at) },
       { name: 'Last used', cell: (one) => ageNode(one.last_used_at) },
-      { name: 'Until', cell: (one) => (one.revoked_at ? badge('revoked', 'offline', 'dash') : one.expires_at ? day(one.expires_at) : 'revoked') },
+      { name: 'Until', cell: (one) => (one.revoked_at ? badge('revoked', 'offline', 'dash') : one.expires_at ? day(one.expires_at) : 'no end') },
       { name: '', label: 'Actions', cell: (one) => (one.revoked_at ? null : el('button.slim', { type: 'button', 'aria-label': `Revoke ${one.name}`, on: { click: (event) => during(event.currentTarget, async () => {
         if (!await confirm(`Revoke ${one.name}?`, 'The program that uses this token is turned away from now on. This cannot be undone.', 'Revoke')) return;
         await api.remove(`/tokens/${one.id}`);
