@@ -16,6 +16,9 @@ pub mod backoff;
 /// How fast something may go.
 pub mod pace;
 
+/// Passwords and tokens, and what is kept of them.
+pub mod secret;
+
 /// What trackers say, as pure functions over bytes.
 pub mod protocol;
 
@@ -36,6 +39,12 @@ pub mod spool;
 
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
+
+/// Models as people type them, and what an AVL id means on one.
+pub mod models;
+
+/// Devices as a spreadsheet writes them.
+pub mod sheet;
 
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;

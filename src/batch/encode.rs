@@ -12,7 +12,7 @@ use crate::intake::Received;
 use crate::protocol::teltonika::{Packet, Record};
 use crate::store::latest::{AHEAD_MAX, LatestRow};
 use crate::store::rows::{Origin, Rows, degrees, time_us};
-use crate::store::typed::Typed;
+use crate::store::typed::{SHAKEN, Typed};
 
 /// A batch as rows; its memory is kept from batch to batch.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl Encoder {
         self.devices.clear();
     }
 
-    /// The newest record and the newest fix of each packet.
+    /// The newest record of each packet, its newest fix and its newest events.
     pub(super) fn take_latest(&mut self) -> std::vec::Drain<'_, LatestRow> {
         self.latest.drain(..)
     }
@@ -91,8 +91,10 @@ impl Encoder {
             typed: &typed_columns,
         };
         let believable_us = received.received_at_us + clock::micros(AHEAD_MAX);
-        let mut newest: Option<(Record<'_>, u64, Typed)> = None;
-        let mut newest_fix: Option<(Record<'_>, u64, Typed)> = None;
+        let mut newest: Option<One<'_>> = None;
+        let mut newest_fix: Option<One<'_>> = None;
+        let mut newest_event: Option<One<'_>> = None;
+        let mut newest_shaken: Option<One<'_>> = None;
         for record in packet.records() {
             let digest = record.digest();
             if !self.seen.insert(Key {
@@ -111,7 +113,7 @@ impl Encoder {
             if time_us(record.time_ms) > believable_us {
                 continue;
             }
-            let is_newer = |than: &Option<(Record<'_>, u64, Typed)>| {
+            let is_newer = |than: &Option<One<'_>>| {
                 than.as_ref()
                     .is_none_or(|(other, _, _)| record.time_ms >= other.time_ms)
             };
@@ -121,19 +123,36 @@ impl Encoder {
             if record.satellites > 0 && is_newer(&newest_fix) {
                 newest_fix = Some((record, digest, typed));
             }
+            if let Some(events) = typed.events {
+                if is_newer(&newest_event) {
+                    newest_event = Some((record, digest, typed));
+                }
+                if events & SHAKEN != 0 && is_newer(&newest_shaken) {
+                    newest_shaken = Some((record, digest, typed));
+                }
+            }
         }
-        let same = matches!((&newest, &newest_fix), (Some(a), Some(b)) if a.1 == b.1);
-        self.latest
-            .extend(newest.map(|newest| latest_row(&origin, newest)));
-        if !same {
-            self.latest
-                .extend(newest_fix.map(|fix| latest_row(&origin, fix)));
+        let begun = self.latest.len();
+        for one in [newest, newest_fix, newest_event, newest_shaken]
+            .into_iter()
+            .flatten()
+        {
+            let row = latest_row(&origin, one);
+            if self.latest[begun..]
+                .iter()
+                .all(|other| other.digest != row.digest)
+            {
+                self.latest.push(row);
+            }
         }
         true
     }
 }
 
-fn latest_row(origin: &Origin<'_>, (record, digest, typed): (Record<'_>, u64, Typed)) -> LatestRow {
+/// A record, its digest, and what its elements say.
+type One<'a> = (Record<'a>, u64, Typed);
+
+fn latest_row(origin: &Origin<'_>, (record, digest, typed): One<'_>) -> LatestRow {
     LatestRow {
         device_id: origin.device_id,
         time: clock::system_time(time_us(record.time_ms)),

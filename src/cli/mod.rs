@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf. Everything that is asked for goes to standard output,
 //! everything that is said about it to standard error. The daemon's own words go through the log.
 
+/// `trackport asset`
+pub mod asset;
 mod check;
 mod check_addresses;
 mod check_database;
@@ -17,6 +19,8 @@ pub mod device;
 /// `trackport doctor`
 pub mod doctor;
 mod finding;
+/// `trackport group`
+pub mod group;
 /// `trackport health`
 pub mod health;
 /// `trackport import`
@@ -25,7 +29,7 @@ pub mod import;
 pub mod man;
 /// `trackport migrate`
 pub mod migrate;
-mod models;
+mod moment;
 mod network;
 /// `trackport quarantine`
 pub mod quarantine;
@@ -42,6 +46,8 @@ pub mod status;
 mod text;
 /// `trackport trace`
 pub mod trace;
+/// `trackport user`
+pub mod user;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,6 +80,7 @@ First steps:
   trackport check                          is the conf right, are ports and database there?
   trackport migrate                        make the tables, or bring them up to date
   trackport device add 356307042441013     let a device in
+  trackport user add NAME --admin          let yourself in to the dashboard
   trackport status                         what the running server does
   trackport doctor                         what is wrong, when nothing arrives
 
@@ -129,6 +136,15 @@ Examples:
     /// The running server follows within seconds.
     #[command(subcommand)]
     Device(device::Command),
+    /// Say what is tracked, and which device is in it
+    #[command(subcommand)]
+    Asset(asset::Command),
+    /// Put assets into groups: customers, their time zones, the parameters of their reports
+    #[command(subcommand)]
+    Group(group::Command),
+    /// Say who may use the dashboard and its API, and what they may do there
+    #[command(subcommand)]
+    User(user::Command),
     /// Take over what another server knows, while both go on running
     #[command(subcommand)]
     Import(import::Command),
@@ -233,6 +249,9 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Doctor(args) => doctor::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
+        Command::Asset(command) => asset::run(command, conf),
+        Command::Group(command) => group::run(command, conf),
+        Command::User(command) => user::run(command, conf),
         Command::Import(command) => import::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
         Command::Spool(command) => spool::run(command, conf),
@@ -330,7 +349,31 @@ mod tests {
             "trackport device refuse 356307042441013",
             "trackport device rename 356307042441013 Van",
             "trackport device remove 356307042441013",
+            "trackport device replace 356307042441013 356307042441021 --at 2026-11-24T08:30:00Z",
+            "trackport asset list --group fleet --retired --json",
+            "trackport asset show 12 --json",
+            "trackport asset add Truck --kind trailer --group 2 --temperature-min -25 --temperature-max -18.5 --device 356307042441013",
+            "trackport asset set 12 --name Truck --note x --in-use",
+            "trackport asset fit Truck 356307042441013 --at 2026-11-24T08:30:00+01:00 --move",
+            "trackport asset retire 12 13",
+            "trackport group list --json",
+            "trackport group add Dairy --time-zone Europe/Vienna --temperature-min -2 --temperature-max 7",
+            "trackport group set Dairy --trip-by speed --trip-speed-kmh 7 --stop-min 3min --trip-min-m 200 --gap-max 10min",
+            "trackport group set 2 --believable-kmh 150 --excursion-min 15min --note x",
+            "trackport group remove Dairy",
             "trackport device forget 356307042441013 --yes --refuse --wait 5min",
+            "trackport user add anna --admin --password-stdin",
+            "trackport user add bot --group fleet --role viewer --no-password",
+            "trackport user passwd anna",
+            "trackport user list --json",
+            "trackport user remove anna bot",
+            "trackport user disable anna",
+            "trackport user enable anna",
+            "trackport user grant bot --group fleet --role manager",
+            "trackport user revoke anna --admin",
+            "trackport user token bot dashboard --write --expires 90d",
+            "trackport user tokens",
+            "trackport user revoke-token 1 2",
             "trackport import traccar --from postgresql:///traccar --time-zone Europe/Vilnius --dry-run",
             "trackport import traccar --devices d.csv --positions p.csv --since 2026-01-01 --source old",
             "trackport quarantine list --imei 356307042441013 --code crc --acked --limit 5 --json",
@@ -386,6 +429,11 @@ mod tests {
             ("trackport device add 123", 64),
             ("trackport device accept", 64),
             ("trackport device forget", 64),
+            ("trackport user add", 64),
+            ("trackport user add anna --role viewer", 64),
+            ("trackport user grant anna", 64),
+            ("trackport user grant anna --admin --group fleet", 64),
+            ("trackport user passwd anna secret", 64),
             ("trackport import traccar", 64),
             ("trackport import traccar --positions p.csv", 64),
             (

@@ -31,6 +31,7 @@ use crate::store::latest::repair_latest;
 use crate::store::migrate::{Step, migrate_reporting};
 use crate::store::partition::{Expired, drop_expired, ensure_partitions, expired_partitions};
 use crate::store::witness::Witnesses;
+use crate::store::{audit, session};
 
 use alert::Alert;
 use pile::Pile;
@@ -261,11 +262,14 @@ impl Keeper<'_> {
 
     /// Removes one piece of what is too old; returns when to remove the next.
     fn retain(&mut self, client: &mut Client, wall: SystemTime) -> Result<Millis, StoreError> {
+        // By the database's clock, which began them.
+        session::drop_old(client)?;
         let witnesses = Witnesses::ask(client)?;
         let Some(present) = witnesses.present(wall) else {
             return Ok(NO_RECORDS_EVERY_MS);
         };
         drop_old_port_events(client, present)?;
+        audit::drop_old(client, present)?;
         let Some(keep) = self.around.retention.keep else {
             return Ok(RETENTION_EVERY_MS);
         };

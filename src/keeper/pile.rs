@@ -14,7 +14,7 @@ use crate::notes::Note;
 use crate::store::directory::{DeviceContact, store_contacts};
 use crate::store::error::StoreError;
 use crate::store::journal::{PortEvent, add_port_events};
-use crate::store::latest::{Newest, update_latest};
+use crate::store::latest::{Newest, notify_latest, update_latest};
 use crate::store::quarantine::{self, QuarantineEntry};
 
 /// Events and poisoned sessions kept while the database is away.
@@ -140,8 +140,9 @@ impl Pile {
     /// Writes everything; what fails stays for the next time.
     pub(super) fn flush(&mut self, client: &mut Client, now: SystemTime) -> Result<(), StoreError> {
         if !self.latest.is_empty() {
-            update_latest(client, &self.latest, now)?;
+            let changed = update_latest(client, &self.latest, now)?;
             self.latest = Newest::default();
+            notify_latest(client, &changed)?;
         }
         if !self.contacts.is_empty() {
             let contacts: Vec<DeviceContact> = self.contacts.values().cloned().collect();

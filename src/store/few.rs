@@ -9,7 +9,7 @@ use postgres::types::{IsNull, Kind, ToSql, Type, to_sql_checked};
 use postgres::{Client, Statement};
 
 use super::error::StoreError;
-use super::rows::{COLUMNS, Rows};
+use super::rows::{COLUMNS, NULL, Rows};
 
 /// Rows up to which one statement is faster than a COPY in its transaction.
 pub(super) const FEW: usize = 20;
@@ -92,7 +92,9 @@ impl FewRows {
             let length_at = out.len();
             put(out, 0);
             put(out, self.field_types.len());
-            for (field, field_type) in row.zip(&self.field_types) {
+            // Rows that are not wide end before the last columns: NULL.
+            let fields = row.chain(std::iter::repeat(&NULL[..]));
+            for (field, field_type) in fields.zip(&self.field_types) {
                 out.extend_from_slice(&field_type.oid().to_be_bytes());
                 out.extend_from_slice(field);
             }

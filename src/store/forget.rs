@@ -203,6 +203,16 @@ fn erase_rest(
     ] {
         delete(&mut transaction, table, "device_id = $1", &[&id])?;
     }
+    // What was its own goes with it, for that is called like the device; what people have made of it, or fitted others to, stays.
+    delete(
+        &mut transaction,
+        "asset",
+        "id IN (SELECT f.asset_id FROM trackport.fitting f WHERE f.device_id = $1)
+             AND NOT EXISTS (SELECT FROM trackport.fitting f WHERE f.asset_id = asset.id AND f.device_id <> $1)
+             AND name IN (SELECT unnest(ARRAY[d.imei, btrim(left(d.name, 200))]) FROM trackport.device d WHERE d.id = $1)",
+        &[&id],
+    )?;
+    delete(&mut transaction, "fitting", "device_id = $1", &[&id])?;
     delete(&mut transaction, "login_attempt", "imei = $1", &[&text])?;
     // Also bytes of sessions that never said who they were, where the IMEI stands in them.
     delete(
@@ -215,6 +225,11 @@ fn erase_rest(
         &mut transaction,
         "port_event",
         "position($1 IN thread) > 0 OR position($1 IN coalesce(reason, '')) > 0",
+        &[&text],
+    )?;
+    // That somebody did something stays; to which device does not.
+    transaction.execute(
+        "UPDATE trackport.audit SET what = replace(what::text, $1, 'forgotten')::jsonb WHERE position($1 IN what::text) > 0",
         &[&text],
     )?;
     transaction.execute("SELECT set_config('trackport.forget', $1, true)", &[&text])?;

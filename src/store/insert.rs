@@ -13,15 +13,54 @@ use postgres::{Client, Statement, Transaction};
 
 use super::error::StoreError;
 use super::few::{FEW, FewRows};
-use super::rows::{COLUMNS, Rows};
+use super::rows::{COLUMNS, Rows, common_columns};
 
 /// A connection that is ready to insert.
 pub struct Inserter {
     client: Client,
-    copy: Statement,
-    stage: Statement,
+    copy: Copy,
+    stage: Copy,
     merge: Statement,
     few: FewRows,
+}
+
+/// The statements for one table: for wide rows and for the others.
+struct Copy {
+    common: Statement,
+    wide: Statement,
+}
+
+impl Copy {
+    fn prepare(client: &mut Client, table: &str) -> Result<Copy, StoreError> {
+        let mut statement = |columns: &str| {
+            client.prepare(&format!(
+                "COPY {table} ({columns}) FROM STDIN (FORMAT binary)"
+            ))
+        };
+        Ok(Copy {
+            common: statement(common_columns())?,
+            wide: statement(COLUMNS)?,
+        })
+    }
+
+    /// Sends `rows` as part of `transaction`.
+    fn send(&self, transaction: &mut Transaction<'_>, rows: &mut Rows) -> Result<(), StoreError> {
+        let statement = if rows.is_wide() {
+            &self.wide
+        } else {
+            &self.common
+        };
+        let mut copy = transaction.copy_in(statement)?;
+        // It is only buffered here; errors of the database show when it is finished.
+        copy.write_all(rows.finish()).map_err(|error| {
+            match error.downcast::<postgres::Error>() {
+                Ok(error) => StoreError::Database(error),
+                Err(error) => StoreError::Refused(error.to_string()),
+            }
+        })?;
+        copy.finish()?;
+        Ok(())
+    }
 }
 
 impl Inserter {
@@ -37,12 +76,8 @@ impl Inserter {
             "CREATE TEMP TABLE record_stage ON COMMIT DELETE ROWS AS \
              SELECT {COLUMNS} FROM trackport.record WITH NO DATA"
         ))?;
-        let copy = client.prepare(&format!(
-            "COPY trackport.record ({COLUMNS}) FROM STDIN (FORMAT binary)"
-        ))?;
-        let stage = client.prepare(&format!(
-            "COPY pg_temp.record_stage ({COLUMNS}) FROM STDIN (FORMAT binary)"
-        ))?;
+        let copy = Copy::prepare(&mut client, "trackport.record")?;
+        let stage = Copy::prepare(&mut client, "pg_temp.record_stage")?;
         let merge = client.prepare(&format!(
             "INSERT INTO trackport.record ({COLUMNS}) SELECT {COLUMNS} FROM pg_temp.record_stage \
              ON CONFLICT (device_id, time, digest) DO NOTHING"
@@ -75,15 +110,11 @@ impl Inserter {
         }
         let mut transaction = self.client.transaction()?;
         if !direct.is_empty() {
-            let mut copy = transaction.copy_in(&self.copy)?;
-            send(&mut copy, direct.finish())?;
-            copy.finish()?;
+            self.copy.send(&mut transaction, direct)?;
         }
         let mut n_new = 0;
         if !staged.is_empty() {
-            let mut copy = transaction.copy_in(&self.stage)?;
-            send(&mut copy, staged.finish())?;
-            copy.finish()?;
+            self.stage.send(&mut transaction, staged)?;
             n_new = transaction.execute(&self.merge, &[])?;
         }
         transaction.commit()?;
@@ -101,9 +132,7 @@ impl Inserter {
         along: impl FnOnce(&mut Transaction<'_>) -> Result<bool, StoreError>,
     ) -> Result<u64, StoreError> {
         let mut transaction = self.client.transaction()?;
-        let mut copy = transaction.copy_in(&self.stage)?;
-        send(&mut copy, rows.finish())?;
-        copy.finish()?;
+        self.stage.send(&mut transaction, rows)?;
         let n_new = transaction.execute(&self.merge, &[])?;
         if along(&mut transaction)? {
             transaction.commit()?;
@@ -112,13 +141,4 @@ impl Inserter {
         }
         Ok(n_new)
     }
-}
-
-/// Writes the stream. It is only buffered here; errors of the database show when it is finished.
-fn send(copy: &mut postgres::CopyInWriter<'_>, bytes: &[u8]) -> Result<(), StoreError> {
-    copy.write_all(bytes)
-        .map_err(|error| match error.downcast::<postgres::Error>() {
-            Ok(error) => StoreError::Database(error),
-            Err(error) => StoreError::Refused(error.to_string()),
-        })
 }

@@ -61,6 +61,16 @@ const MIGRATIONS: &[Migration] = &[
         name: "columns",
         sql: include_str!("schema/0008_columns.sql"),
     },
+    Migration {
+        version: 9,
+        name: "reports",
+        sql: include_str!("schema/0009_reports.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "access",
+        sql: include_str!("schema/0010_access.sql"),
+    },
 ];
 
 /// The version of the schema that this program needs.

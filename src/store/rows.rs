@@ -2,17 +2,27 @@
 //!
 //! Source: PostgreSQL manual, COPY, "Binary Format". The order of columns is that of the table; nothing is allocated
 //! for a record beyond the buffer's growth.
+//!
+//! The columns behind `io` are empty in most fleets' records, and an empty column costs PostgreSQL time as well: a lot that has none of
+//! them is sent without them. The first row that has one makes all rows of its lot wide.
 
-use crate::protocol::teltonika::{Codec, IoValue, Record};
+use crate::protocol::teltonika::{Codec, Record};
 use crate::store::typed::{Typed, TypedColumns};
 
-/// The columns of `trackport.record` in the order of [`Rows::push`].
+/// The columns of `trackport.record` in the order of [`Rows::push`], for wide rows.
 pub const COLUMNS: &str = "device_id, time, digest, received_at, longitude, latitude, altitude_m, \
     angle_deg, satellites, speed_kmh, priority, event_id, generation, codec, port, ignition, movement, \
     odometer_m, external_voltage_mv, battery_voltage_mv, battery_level, signal, temperature_1, \
-    temperature_2, temperature_3, temperature_4, humidity_1, humidity_2, humidity_3, humidity_4, io";
+    temperature_2, temperature_3, temperature_4, humidity_1, humidity_2, humidity_3, humidity_4, io, \
+    events, sensor_fault, door, engine_seconds, vehicle_odometer_m, fuel_l, fuel_percent";
 
-const N_COLUMNS: i16 = 31;
+/// What is the last column of rows that are not wide.
+const LAST_COMMON: &str = ", io";
+
+const N_COMMON: i16 = 31;
+const N_RARE: i16 = 7;
+/// A field without a value.
+pub(super) const NULL: [u8; 4] = (-1_i32).to_be_bytes();
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Signature, flags and the length of no extension.
 const HEADER: usize = 19;
@@ -26,6 +36,7 @@ const EPOCH_2000_US: i64 = 946_684_800_000_000;
 pub struct Rows {
     buffer: Vec<u8>,
     n_rows: usize,
+    is_wide: bool,
     is_finished: bool,
 }
 
@@ -34,6 +45,7 @@ impl Default for Rows {
         let mut rows = Rows {
             buffer: Vec::new(),
             n_rows: 0,
+            is_wide: false,
             is_finished: false,
         };
         rows.clear();
@@ -96,7 +108,13 @@ impl Rows {
         self.buffer
             .extend_from_slice(&[0; HEADER - SIGNATURE.len()]);
         self.n_rows = 0;
+        self.is_wide = false;
         self.is_finished = false;
+    }
+
+    /// Whether the rows have all of [`COLUMNS`], not only the [`common_columns`].
+    pub fn is_wide(&self) -> bool {
+        self.is_wide
     }
 
     /// How many rows there are.
@@ -116,7 +134,7 @@ impl Rows {
         std::iter::from_fn(move || {
             let fields = Fields {
                 rest: rest.get(2..)?,
-                left: N_COLUMNS,
+                left: n_columns(self.is_wide),
             };
             rest = fields.clone().last_rest();
             Some(fields)
@@ -134,14 +152,12 @@ impl Rows {
 
     /// Adds a record and returns what its IO elements say in typed columns.
     pub fn push(&mut self, origin: &Origin<'_>, record: &Record<'_>, digest: u64) -> Typed {
-        let mut typed = Typed::default();
-        record.io.elements().for_each(|element| {
-            if let IoValue::Fixed { width, raw } = element.value {
-                origin.typed.fill(element.id, width, raw, &mut typed);
-            }
-        });
+        let typed = origin.typed.read(record.event_id, &record.io);
+        if typed.has_rare() && !self.is_wide {
+            self.widen();
+        }
         let out = &mut self.buffer;
-        out.extend_from_slice(&N_COLUMNS.to_be_bytes());
+        out.extend_from_slice(&n_columns(self.is_wide).to_be_bytes());
         int4(out, origin.device_id);
         int8(out, time_from_2000_us(record.time_ms));
         int8(out, digest.cast_signed());
@@ -168,9 +184,52 @@ impl Rows {
             optional(out, value, float4);
         }
         field(out, record.io.bytes);
+        if self.is_wide {
+            rare(out, &typed);
+        }
         self.n_rows += 1;
         typed
     }
+
+    /// Adds the columns that the rows so far do not have.
+    fn widen(&mut self) {
+        let mut wide = Vec::with_capacity(
+            self.buffer.len() + self.n_rows * 4 * usize::from(N_RARE.unsigned_abs()),
+        );
+        wide.extend_from_slice(self.buffer.get(..HEADER).unwrap_or_default());
+        for row in self.iter() {
+            wide.extend_from_slice(&n_columns(true).to_be_bytes());
+            let fields = row.rest.len() - row.clone().last_rest().len();
+            wide.extend_from_slice(row.rest.get(..fields).unwrap_or_default());
+            for _ in 0..N_RARE {
+                wide.extend_from_slice(&NULL);
+            }
+        }
+        self.buffer = wide;
+        self.is_wide = true;
+    }
+}
+
+fn n_columns(is_wide: bool) -> i16 {
+    N_COMMON + if is_wide { N_RARE } else { 0 }
+}
+
+/// The columns of rows that are not wide.
+pub fn common_columns() -> &'static str {
+    let end = COLUMNS
+        .find(LAST_COMMON)
+        .map_or(COLUMNS.len(), |at| at + LAST_COMMON.len());
+    COLUMNS.get(..end).unwrap_or(COLUMNS)
+}
+
+fn rare(out: &mut Vec<u8>, typed: &Typed) {
+    optional(out, typed.events, int4);
+    optional(out, typed.sensor_fault(), int2);
+    optional(out, typed.door, boolean);
+    optional(out, typed.engine_seconds, int8);
+    optional(out, typed.vehicle_odometer_m, int8);
+    optional(out, typed.fuel_l, float4);
+    optional(out, typed.fuel_percent, int2);
 }
 
 /// A device's time as PostgreSQL counts it. The decoder let only times of PostgreSQL's range through; its last years are too
@@ -203,7 +262,7 @@ fn field(out: &mut Vec<u8>, bytes: &[u8]) {
 fn optional<T>(out: &mut Vec<u8>, value: Option<T>, write: fn(&mut Vec<u8>, T)) {
     match value {
         Some(value) => write(out, value),
-        None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+        None => out.extend_from_slice(&NULL),
     }
 }
 
@@ -235,7 +294,7 @@ fn boolean(out: &mut Vec<u8>, value: bool) {
 mod tests {
     use super::*;
     use crate::protocol::teltonika::Packet;
-    use crate::protocol::teltonika::encode::{RecordSpec, packet};
+    use crate::protocol::teltonika::encode::{IoSpec, RecordSpec, packet};
 
     #[test]
     fn the_fields_of_each_row_are_those_that_were_pushed() {
@@ -268,10 +327,51 @@ mod tests {
             assert_eq!(digests, expected);
             assert!(
                 rows.iter()
-                    .all(|row| row.count() == COLUMNS.split(',').count())
+                    .all(|row| row.count() == common_columns().split(',').count())
             );
             // With the trailer it is the same.
             rows.finish();
         }
+    }
+
+    #[test]
+    fn the_first_row_with_a_rare_column_makes_the_rows_before_it_wide() {
+        let specs = [0, 246, 0].map(|event_id| RecordSpec {
+            event_id,
+            io: vec![(246, IoSpec::Fixed { width: 1, raw: 1 })],
+            ..RecordSpec::default()
+        });
+        let frame = packet(Codec::Codec8, &specs).unwrap();
+        let packet = Packet::from_checked(&frame).unwrap();
+        let typed = TypedColumns::for_model(None);
+        let origin = Origin {
+            device_id: 7,
+            received_at_us: EPOCH_2000_US,
+            port: 5027,
+            codec: Codec::Codec8,
+            typed: &typed,
+        };
+        let mut rows = Rows::default();
+        let n_common = common_columns().split(',').count();
+        let n_wide = COLUMNS.split(',').count();
+        for (place, record) in packet.records().enumerate() {
+            rows.push(&origin, &record, 5);
+            let expected = if place == 0 { n_common } else { n_wide };
+            assert!(rows.iter().all(|row| row.count() == expected), "{place}");
+        }
+        let events: Vec<_> = rows
+            .iter()
+            .map(|mut row| row.nth(n_common).unwrap().to_vec())
+            .collect();
+        let towing = [4_i32.to_be_bytes(), 1_i32.to_be_bytes()].concat();
+        assert_eq!(events, [NULL.to_vec(), towing, NULL.to_vec()]);
+        let ios: Vec<_> = rows
+            .iter()
+            .map(|mut row| row.nth(n_common - 1).unwrap().to_vec())
+            .collect();
+        assert_eq!(ios[0], ios[2]);
+        assert!(ios[0].len() > 4);
+        rows.clear();
+        assert!(!rows.is_wide());
     }
 }

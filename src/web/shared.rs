@@ -3,13 +3,19 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::access::Access;
 use super::ask::Desk;
 use crate::conf::Http;
 use crate::hub::Hub;
 
 /// What answers are made of: one place for all pages. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Around>);
+pub(super) struct Shared(Arc<Parts>);
+
+struct Parts {
+    around: Around,
+    access: Access,
+}
 
 /// What the supervisor gives the web.
 #[derive(Clone)]
@@ -24,7 +30,15 @@ pub struct Around {
 
 impl Shared {
     pub(super) fn new(around: Around) -> Shared {
-        Shared(Arc::new(around))
+        Shared(Arc::new(Parts {
+            access: Access::default(),
+            around,
+        }))
+    }
+
+    /// Who is known, and how often somebody tried to be.
+    pub(super) fn access(&self) -> &Access {
+        &self.0.access
     }
 }
 
@@ -32,6 +46,6 @@ impl Deref for Shared {
     type Target = Around;
 
     fn deref(&self) -> &Around {
-        &self.0
+        &self.0.around
     }
 }

@@ -27,6 +27,8 @@ mod batches;
 mod order;
 // Who may speak.
 mod login;
+// What records say beside where: events, faulty sensors, how often a device is heard; and what a changed model does to them.
+mod columns;
 // People work in the database beside the server.
 mod directory;
 // Packets that cannot be read or stored.
@@ -78,6 +80,8 @@ mod tools;
 // Locks, floods and limits.
 mod pressure;
 // Metrics and health over HTTP.
+// Assets, devices and groups over the API.
+mod manage;
 mod web;
 // Whoever speaks to the web as no friend would.
 mod web_abuse;

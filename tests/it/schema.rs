@@ -638,8 +638,9 @@ fn latest(client: &mut Client, device_id: i32) -> Option<(i64, Option<i64>)> {
         .map(|row| (row.get(0), row.get(1)))
 }
 
-fn update(client: &mut Client, rows: &[LatestRow]) -> u64 {
-    update_latest(client, &rows.iter().cloned().collect(), noon()).unwrap()
+fn update(client: &mut Client, rows: &[LatestRow]) -> usize {
+    let newest = rows.iter().cloned().collect();
+    update_latest(client, &newest, noon()).unwrap().len()
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::super::models;
 use super::super::text::{Table, ago, count, printable, time};
+use crate::models;
+use crate::store::asset::Asset;
 use crate::store::device::Contact;
 use crate::store::device::{Device, DeviceShown};
 
@@ -86,8 +87,12 @@ fn device_json(device: &Device) -> Value {
 }
 
 /// Everything that is known of a device, as JSON.
-pub(super) fn json(shown: &DeviceShown) -> Value {
+pub(super) fn json(shown: &DeviceShown, asset: Option<&Asset>) -> Value {
     let mut value = device_json(&shown.device);
+    value["asset"] = asset.map_or(
+        Value::Null,
+        |asset| json!({"id": asset.id, "name": asset.name, "group": asset.group}),
+    );
     value["connected"] = shown.connected.into();
     value["last_login_at"] = shown.last_login_at.map(time).into();
     value["last_contact_at"] = shown.last_contact_at.map(time).into();
@@ -102,7 +107,12 @@ pub(super) fn json(shown: &DeviceShown) -> Value {
 }
 
 /// Everything that is known of a device, a line each, and what to do about it.
-pub(super) fn write(out: &mut impl Write, shown: &DeviceShown, now: SystemTime) -> io::Result<()> {
+pub(super) fn write(
+    out: &mut impl Write,
+    shown: &DeviceShown,
+    asset: Option<&Asset>,
+    now: SystemTime,
+) -> io::Result<()> {
     let device = &shown.device;
     let mut line = |name: &str, value: &str| writeln!(out, "{name:<14}{}", printable(value));
     let at = |at: Option<SystemTime>| {
@@ -126,6 +136,11 @@ pub(super) fn write(out: &mut impl Write, shown: &DeviceShown, now: SystemTime) 
     for (name, value) in device.attributes.as_object().into_iter().flatten() {
         line(&format!("  {}", printable(name)), &value.to_string())?;
     }
+    let placed = asset.map_or_else(
+        || "none: what it records now is seen by nobody but server administrators".to_owned(),
+        |asset| format!("{} ({}), group {}", asset.name, asset.id, asset.group),
+    );
+    line("asset", &placed)?;
     line("online", if shown.connected { "yes" } else { "no" })?;
     line("last login", &at(shown.last_login_at))?;
     line("last contact", &at(shown.last_contact_at))?;
@@ -211,7 +226,7 @@ mod tests {
         let text = |sends_before_ack| {
             let (shown, now) = shown(sends_before_ack);
             let mut out = Vec::new();
-            write(&mut out, &shown, now).unwrap();
+            write(&mut out, &shown, None, now).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert!(text(true).contains("set \"ACK type\""));
@@ -238,7 +253,7 @@ mod tests {
     #[test]
     fn json_has_what_the_text_has() {
         let (shown, _) = shown(false);
-        let value = json(&shown);
+        let value = json(&shown, None);
         assert_eq!(value["imei"], "356307042441013");
         assert_eq!(value["latest_fix"]["longitude"], 25.5);
         assert_eq!(value["last_login_at"], Value::Null);
