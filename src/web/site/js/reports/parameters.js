@@ -3,11 +3,14 @@ import { hours, number, temperature, withUnit } from '../units.js';
 
 const TRIP_BY = { ignition: 'the ignition', movement: 'the device\'s movement sensor', speed: 'the speed' };
 
-// Seconds as the API may write them: a number, or PostgreSQL's "00:05:00".
+const SECONDS = { ms: 0.001, s: 1, min: 60, h: 3600, day: 86400, days: 86400, week: 604800, weeks: 604800 };
+
+// Seconds of a span of time as the configuration file has it ("5 min", "1 h 30 min"), or of a number of them.
 export function secondsOf(value) {
   if (typeof value === 'number') return value;
-  const found = /^(?:(\d+) days? ?)?(?:(\d+):(\d\d):(\d\d))?/.exec(String(value ?? ''));
-  return found ? (Number(found[1] ?? 0) * 86400) + (Number(found[2] ?? 0) * 3600) + (Number(found[3] ?? 0) * 60) + Number(found[4] ?? 0) : null;
+  let seconds = 0;
+  for (const [, n, unit] of String(value ?? '').matchAll(/(\d+(?:\.\d+)?)\s*([a-z]+)/g)) seconds += Number(n) * (SECONDS[unit] ?? NaN);
+  return seconds;
 }
 
 const WORDS = {

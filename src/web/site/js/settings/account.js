@@ -40,7 +40,7 @@ function passwordCard(me) {
     }
     during(form.querySelector('[type=submit]'), async () => {
       try {
-        await api.post('/me/password', { present: data.get('present'), password: data.get('password') });
+        await api.patch(`/users/${me.id}`, { password: data.get('password'), current_password: data.get('present') });
         form.reset();
         toast('The password is changed. Other browsers are logged out.', 'good');
       } catch (error) {
@@ -57,7 +57,7 @@ function showTokens(place) {
     if (!tokens.length) return empty('No tokens', 'Make one for a program that asks this server, for example Grafana or a script.');
     return table([
       { name: 'Name', cell: (one) => el('b', {}, one.name) },
-      { name: 'May', cell: (one) => ((one.may_write ?? one.scope === 'write') ? 'read and change' : 'read') },
+      { name: 'May', cell: (one) => (one.scope === 'write' ? 'read and change' : 'read') },
       { name: 'Made', cell: (one) => day(one.created_at) },
       { name: 'Last used', cell: (one) => ageNode(one.last_used_at) },
       { name: 'Until', cell: (one) => (one.revoked_at ? badge('revoked', 'offline', 'dash') : one.expires_at ? day(one.expires_at) : 'no end') },
@@ -76,11 +76,11 @@ function newToken(place) {
     field({ name: 'days', label: 'Holds', kind: 'select', options: LIFETIMES, value: '365' }),
     tick({ name: 'may_write', label: 'May also change things', hint: 'Else it only reads.' }),
   ], buttons('Make'), async (data) => {
-    const body = { name: textIn(data, 'name'), may_write: data.has('may_write') };
+    const body = { name: textIn(data, 'name'), scope: data.has('may_write') ? 'write' : 'read' };
     if (data.get('days')) body.expires_at = new Date(Date.now() + Number(data.get('days')) * 86_400_000).toISOString();
     const answer = await api.post('/tokens', body);
     showTokens(place);
-    showSecret(answer);
+    showSecret({ name: body.name, token: answer.token });
   });
 }
 

@@ -13,9 +13,9 @@ export function auditPanel(panel) {
     if (!answer.items.length) return empty('Nothing is noted', asked.user || asked.action ? 'Nobody did such a thing.' : 'Logins, changes and exports are noted here.');
     return [table([
       { name: 'When', cell: (one) => el('span.nowrap', {}, full(one.at)) },
-      { name: 'Who', cell: (one) => el('b', {}, one.user_name ?? one.user ?? one.name ?? (one.address ? 'nobody' : 'command line')) },
+      { name: 'Who', cell: (one) => el('b', {}, one.user_name ?? (one.address ? 'nobody' : 'command line')) },
       { name: 'Did', cell: (one) => badge(String(one.action).replaceAll('_', ' '), /fail|refus|remov|delet/.test(one.action) ? 'warn' : 'note', 'dot') },
-      { name: 'What', cell: (one) => el('span.remark', {}, what(one.what ?? one.detail ?? one.subject)) },
+      { name: 'What', cell: (one) => el('span.remark', {}, what(one.what)) },
       { name: 'From', cell: (one) => one.address ?? '' },
     ], answer.items, { tight: true }), pager(answer, (page) => { asked.page = page; show(); })];
   }, { lines: 8, quiet: list.childElementCount > 0 });

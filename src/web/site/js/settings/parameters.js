@@ -5,7 +5,7 @@ import { secondsOf } from '../reports/parameters.js';
 
 const TRIP_BY = [['ignition', 'the ignition'], ['movement', 'the device\'s movement sensor'], ['speed', 'the speed']];
 
-// name: of the column; unit that people enter; factor from that unit to what the API takes.
+// `factor`: seconds in the unit that people enter.
 const PARAMETERS = [
   { name: 'trip_by', label: 'A trip begins and ends by', options: TRIP_BY, hint: 'Ignition where it is wired; movement for boxes and trailers.' },
   { name: 'trip_speed_kmh', label: 'Moving from', unit: 'km/h', hint: 'Only where trips go by speed.' },
@@ -18,10 +18,8 @@ const PARAMETERS = [
   { name: 'excursion_min', label: 'Shortest excursion', unit: 'min', factor: 60, hint: 'A temperature beyond its limits for a shorter time is none.' },
 ];
 
-// How the answer calls it: stop_min, or stop_min_s with seconds.
-const keyIn = (group, name) => (`${name}_s` in group ? `${name}_s` : name);
 const shown = (group, one) => {
-  const value = group[keyIn(group, one.name)];
+  const value = group[one.name];
   if (value === null || value === undefined || one.options) return value;
   return one.factor ? secondsOf(value) / one.factor : value;
 };
@@ -38,9 +36,8 @@ export function parametersIn(data, group) {
   for (const one of PARAMETERS) {
     const entered = one.options ? textIn(data, one.name) : numberIn(data, one.name);
     if ((entered ?? null) === (shown(group, one) ?? null)) continue;
-    const key = keyIn(group, one.name);
-    const whole = one.factor && entered !== null ? Math.round(entered * one.factor) : entered;
-    change[key] = whole;
+    // Spans of time go as the configuration file has them.
+    change[one.name] = one.factor ? `${Math.round(entered * one.factor)} s` : entered;
   }
   if (Object.hasOwn(change, 'temperature_min') || Object.hasOwn(change, 'temperature_max')) {
     const [low, high] = [numberIn(data, 'temperature_min'), numberIn(data, 'temperature_max')];

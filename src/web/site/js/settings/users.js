@@ -17,7 +17,7 @@ export function usersPanel(me, panel) {
     const users = await api.all('/users');
     if (!users.length) return empty('No users yet', 'Without any, only the command line gets in: trackport user add.');
     return table([
-      { name: 'Name', cell: (one) => el('span.row', {}, el('b', {}, one.name), one.disabled_at ? badge('locked out', 'bad', 'cross') : null) },
+      { name: 'Name', cell: (one) => el('span.row', {}, el('b', {}, one.name), one.disabled ? badge('locked out', 'bad', 'cross') : null) },
       { name: 'May', cell: (one) => (one.is_admin ? badge('administrator: everything', 'note', 'diamond') : roles(one)) },
       { name: 'Last login', cell: (one) => ageNode(one.last_login_at) },
       { name: 'Added', cell: (one) => day(one.created_at) },
@@ -31,13 +31,11 @@ export function usersPanel(me, panel) {
 }
 
 const button = (name, label, act) => el('button.plain.icon-only', { type: 'button', title: label, 'aria-label': label, on: { click: act } }, icon(name));
-const rolesOf = (user) => user.groups ?? user.roles ?? user.memberships ?? [];
-const groupOf = (one) => one.id ?? one.group_id ?? one.group;
 
 function roles(user) {
-  const list = rolesOf(user);
+  const list = user.groups;
   if (!list.length) return el('span.quiet', {}, 'nothing yet');
-  return el('span', {}, list.map((one) => `${one.name ?? one.group_name ?? one.group}: ${one.role}`).join(', '));
+  return el('span', {}, list.map((one) => `${one.name}: ${one.role}`).join(', '));
 }
 
 function addUser(me, changed) {
@@ -56,15 +54,15 @@ function addUser(me, changed) {
 function editUser(me, user, changed) {
   dialog(`User ${user.name}`, [
     field({ name: 'password', label: 'New password', kind: 'password', minlength: PASSWORD_MIN, autocomplete: 'new-password', hint: 'Left empty, it stays. A new one ends the logins with the old one.' }),
-    tick({ name: 'disabled', label: 'Locked out', value: user.disabled_at, hint: 'May do nothing, and is logged out everywhere.' }),
+    tick({ name: 'disabled', label: 'Locked out', value: user.disabled, hint: 'May do nothing, and is logged out everywhere.' }),
     roleFields(me, user),
   ], buttons('Save'), async (data) => {
     const change = {};
     if (data.get('password')) change.password = data.get('password');
-    if (data.has('disabled') !== Boolean(user.disabled_at)) change.disabled = data.has('disabled');
+    if (data.has('disabled') !== user.disabled) change.disabled = data.has('disabled');
     if (data.has('is_admin') !== user.is_admin) change.is_admin = data.has('is_admin');
     if (Object.keys(change).length) await api.patch(`/users/${user.id}`, change);
-    await setRoles(me, user.id, rolesOf(user), data);
+    await setRoles(me, user.id, user.groups, data);
     toast(`${user.name} saved.`, 'good');
     changed();
   });
@@ -72,7 +70,7 @@ function editUser(me, user, changed) {
 
 function roleFields(me, user) {
   const admin = tick({ name: 'is_admin', label: 'Administrator', value: user?.is_admin, hint: 'Sees and changes everything, this page included.' });
-  const groups = el('div.grid', {}, me.groups.map((group) => field({ name: `group-${group.id}`, label: `In ${group.name}`, kind: 'select', value: rolesOf(user ?? {}).find((one) => groupOf(one) === group.id)?.role ?? '', options: ROLES })));
+  const groups = el('div.grid', {}, me.groups.map((group) => field({ name: `group-${group.id}`, label: `In ${group.name}`, kind: 'select', value: (user?.groups ?? []).find((one) => one.id === group.id)?.role ?? '', options: ROLES })));
   const box = el('fieldset', {}, el('legend', {}, 'Roles'), admin, groups);
   const sync = () => { groups.hidden = admin.querySelector('input').checked; };
   admin.addEventListener('change', sync);
@@ -84,7 +82,7 @@ async function setRoles(me, user, before, data) {
   if (data.has('is_admin')) return;
   for (const group of me.groups) {
     const role = data.get(`group-${group.id}`) ?? '';
-    const present = before.find((one) => groupOf(one) === group.id)?.role ?? '';
+    const present = before.find((one) => one.id === group.id)?.role ?? '';
     if (role === present) continue;
     if (role) await api.put(`/groups/${group.id}/members/${user}`, { role });
     else await api.remove(`/groups/${group.id}/members/${user}`);
@@ -105,7 +103,7 @@ export function membersBox(group) {
     const members = itemsOf(await api.get(`/groups/${group.id}/members`));
     if (!members.length) return el('p.quiet', {}, 'Nobody has a role in this group; administrators see it all the same.');
     return table([{ name: 'Name', cell: (one) => el('b', {}, one.name) }, { name: 'Role', cell: (one) => one.role }, { name: '', label: 'Actions', cell: (one) => el('button.slim', { type: 'button', 'aria-label': `Take out ${one.name}`, on: { click: (event) => during(event.currentTarget, async () => {
-      await api.remove(`/groups/${group.id}/members/${one.user_id ?? one.user ?? one.id}`);
+      await api.remove(`/groups/${group.id}/members/${one.user}`);
       show();
     }) } }, 'Take out') }], members, { tight: true });
   }, { lines: 2, quiet: list.childElementCount > 0 });
