@@ -142,7 +142,7 @@ function showEvents(page) {
     const tone = (event) => (/die|dead|panic|fail/.test(event) ? ['bad', 'cross'] : /silen|retire/.test(event) ? ['warn', 'bars'] : ['good', 'dot']);
     return [table([
       { name: 'When', cell: (one) => full(one.at) }, { name: 'Thread', cell: (one) => el('b', {}, one.thread) }, { name: 'What', cell: (one) => badge(one.event, ...tone(one.event)) },
-      { name: 'Start', number: true, cell: (one) => number(one.generation) }, { name: 'Why', cell: (one) => (one.reason ? el('span.remark', {}, one.reason) : '') },
+      { name: 'Start no.', number: true, cell: (one) => number(one.generation) }, { name: 'Why', cell: (one) => (one.reason ? el('span.remark', {}, one.reason) : '') },
     ], answer.items, { tight: true }), pager(answer, showEvents)];
   });
 }
