@@ -4,7 +4,7 @@ import { makeMap } from '../map/basemap.js';
 import { colour, eventOf, toneColour } from '../states.js';
 import { L, uPlot } from '../vendor.js';
 import { distance, hours, number } from '../units.js';
-import { indexOf, isTime, minuteIn, timeIn, valueOf } from './cells.js';
+import { indexOf, minuteIn, timeIn, valueOf } from './cells.js';
 
 // Assets that a timeline shows; more would be a wall.
 const LINES_MAX = 40;
@@ -19,30 +19,19 @@ export function picture(report, tiles) {
     case 'trips': return timeline(report, 'Trips', () => 'moving');
     case 'stops': return timeline(report, 'Stops', () => 'parked');
     case 'offline': return timeline(report, 'Times offline', () => 'offline');
-    case 'temperature': return timeline(report, 'Times beyond the limits', (row) => (isCold(report, row) ? 'too_cold' : 'too_warm'));
+    case 'temperature': return timeline(report, 'Times beyond the limits', (row) => (valueOf(report, row, 'beyond') === 'below' ? 'too_cold' : 'too_warm'));
     case 'events': return eventMap(report, tiles);
     case 'odometer': return distanceBars(report);
     default: return null;
   }
 }
 
-function isCold(report, row) {
-  const kind = valueOf(report, row, 'side', 'kind', 'direction', 'excursion', 'beyond');
-  if (typeof kind === 'string') return /cold|below|low|under|min/.test(kind);
-  const [limit, worst] = [valueOf(report, row, 'limit', /^limit/), valueOf(report, row, 'worst', 'extreme', /worst|extreme/)];
-  return typeof limit === 'number' && typeof worst === 'number' && worst < limit;
-}
-
 const asked = (report) => [Date.parse(report.from), Date.parse(report.to)];
-const nameOf = (report, row) => { const value = valueOf(report, row, 'asset', 'asset_name', 'name'); return typeof value === 'object' && value ? value.name : String(value ?? ''); };
+const nameOf = (report, row) => valueOf(report, row, 'asset') ?? '';
 
 // One line per asset, a bar from its beginning to its end for each row.
 function timeline(report, title, toneOf) {
-  const times = report.columns.map((column, i) => (isTime(column) ? i : -1)).filter((i) => i >= 0);
-  const first = indexOf(report, 'from', 'started_at', 'start', 'begin', 'since');
-  const last = indexOf(report, 'to', 'ended_at', 'end', 'until');
-  const [fromAt, toAt] = [first >= 0 ? first : times[0], last >= 0 ? last : times[1]];
-  if (fromAt === undefined || toAt === undefined) return null;
+  const [fromAt, toAt] = [indexOf(report, 'start_time'), indexOf(report, 'end_time')];
   const lines = new Map();
   for (const row of report.rows.slice(0, BARS_MAX)) {
     const name = nameOf(report, row);
@@ -77,9 +66,7 @@ function ticksOf(from, to, zone) {
 
 // Kilometres a day, all assets of the report together.
 function dailyBars(report) {
-  const day = indexOf(report, 'day', 'date');
-  const metres = indexOf(report, 'distance_m', /distance/);
-  if (day < 0 || metres < 0) return null;
+  const [day, metres] = [indexOf(report, 'day'), indexOf(report, 'distance_m')];
   const sums = new Map();
   for (const row of report.rows) {
     const key = String(row[day]).slice(0, 10);
@@ -91,8 +78,7 @@ function dailyBars(report) {
 }
 
 function distanceBars(report) {
-  const metres = indexOf(report, 'distance_m', /distance/);
-  if (metres < 0) return null;
+  const metres = indexOf(report, 'distance_m');
   const rows = [...report.rows].filter((row) => row[metres] > 0).sort((a, b) => b[metres] - a[metres]).slice(0, 30);
   if (!rows.length) return null;
   return bars(report.rows.length > 30 ? 'Distance, the thirty longest' : 'Distance', rows.map((row) => nameOf(report, row)), rows.map((row) => row[metres] / 1000), 'km');
@@ -127,20 +113,18 @@ function bars(title, words, values, unit) {
 
 // Events where they happened.
 function eventMap(report, tiles) {
-  const [longitude, latitude] = [indexOf(report, 'longitude', /longitude/), indexOf(report, 'latitude', /latitude/)];
-  const kind = indexOf(report, 'kind', 'event', 'events');
-  const time = indexOf(report, 'time', 'at');
-  const placed = report.rows.filter((row) => row[longitude] !== null && row[latitude] !== null && row[longitude] !== undefined);
-  if (longitude < 0 || latitude < 0 || !placed.length) return null;
+  const [longitude, latitude, kind, time] = ['longitude', 'latitude', 'event', 'time'].map((key) => indexOf(report, key));
+  const placed = report.rows.filter((row) => row[longitude] !== null && row[latitude] !== null);
+  if (!placed.length) return null;
   const place = el('div.report-map', { role: 'application', 'aria-label': 'Map of the events' });
   const figure = el('figure.card.flush', {}, place);
   requestAnimationFrame(() => {
     if (!place.isConnected) return;
     const map = makeMap(place, tiles, { scrollWheelZoom: false });
     const dots = placed.slice(0, 2000).map((row) => {
-      const what = eventOf([].concat(row[kind])[0]);
+      const what = eventOf(String(row[kind]).split(/, */)[0]);
       return L.circleMarker([row[latitude], row[longitude]], { radius: 7, weight: 2, color: colour('--surface'), fillColor: toneColour(what.tone), fillOpacity: 0.95 })
-        .bindTooltip(el('span', {}, `${nameOf(report, row)}: ${what.name}`, time >= 0 ? `, ${minuteIn(row[time], report.time_zone)}` : ''));
+        .bindTooltip(el('span', {}, `${nameOf(report, row)}: ${what.name}`, `, ${minuteIn(row[time], report.time_zone)}`));
     });
     const group = L.featureGroup(dots).addTo(map);
     map.fitBounds(group.getBounds().pad(0.2), { maxZoom: 11 });

@@ -2,8 +2,8 @@
 import { el, fill } from '../dom.js';
 import { ageNode } from '../time.js';
 import { empty, notice, table } from '../ui.js';
-import { UNKNOWN, count, number } from '../units.js';
-import { cell, isNumber, isPlace, minuteIn, summaryText } from './cells.js';
+import { count, number } from '../units.js';
+import { cell, isNumber, isPlace, minuteIn, text, valueOf } from './cells.js';
 import { parameterWords } from './parameters.js';
 import { picture } from './pictures.js';
 
@@ -11,7 +11,7 @@ import { picture } from './pictures.js';
 const ROWS_STEP = 300;
 // Owing devices that are named before "and n more".
 const OWING_SHOWN = 6;
-const HIDDEN = new Set(['asset_id', 'device_id', 'fitting_id', 'group_id', 'imei_id']);
+const HIDDEN = new Set(['asset_id', 'device_id', 'begins_before', 'goes_on']);
 
 export function resultNodes(report, me, subject) {
   return [
@@ -35,23 +35,23 @@ function completeness(report) {
   const until = report.complete_up_to;
   const whole = !owing.length && (!until || Date.parse(until) >= Math.min(Date.parse(report.to), Date.now() - 60_000));
   if (whole) return notice('good', el('b', {}, 'Complete'), until ? ` up to ${minuteIn(until, report.time_zone)}: no device owes data for this time.` : ': no device owes data for this time.');
-  const name = (one) => one.asset?.name ?? one.name ?? one.asset_name ?? one.asset;
-  const line = (one) => el('li', {}, el('b', {}, String(name(one))), ', last contact ', ageNode(one.last_contact_at), one.device || one.imei ? [' (', el('a', { href: `/device/${one.imei ?? one.device}` }, String(one.imei ?? one.device)), ')'] : null);
+  const line = (one) => el('li', {}, el('a', { href: `/asset/${one.asset_id}` }, one.asset), ', last contact ', ageNode(one.last_contact_at), ' (', el('a', { href: `/device/${one.device}` }, one.device), ')', one.n_quarantined ? `, ${count(one.n_quarantined, 'packet')} in quarantine` : null);
   const list = el('ul.owing', {}, owing.slice(0, OWING_SHOWN).map(line));
   const more = owing.length > OWING_SHOWN && el('button.slim', { type: 'button', on: { click: () => { fill(list, owing.map(line)); more.remove(); } } }, `and ${number(owing.length - OWING_SHOWN)} more`);
-  return notice('warn', el('div', {}, until ? el('b', {}, `Complete up to ${minuteIn(until, report.time_zone)}.`) : el('b', {}, 'Not complete yet.'), owing.length ? ` ${count(owing.length, 'device')} may still have data of this time:` : ' What is later may still arrive.'), owing.length ? [list, more] : null);
+  return notice('warn', el('div', {}, until ? el('b', {}, `Complete up to ${minuteIn(until, report.time_zone)}.`) : el('b', {}, 'Not complete yet.'), owing.length ? ` ${count(report.n_owing, 'device')} may still have data of this time:` : ' What is later may still arrive.'), owing.length ? [list, more] : null);
 }
 
 function tiles(report) {
-  const summary = Object.entries(report.summary ?? {}).filter(([, value]) => value !== null && value !== undefined && typeof value !== 'object');
-  if (!summary.length) return null;
-  return el('div.figures.cards', {}, summary.slice(0, 8).map(([key, value]) => el('div.card.figure', {}, el('b', {}, summaryText(key, value, report.time_zone)), el('span', {}, titleOf(key)))));
+  if (!report.rows.length) return null;
+  const figure = (value, name) => el('div.card.figure', {}, el('b', {}, value), el('span', {}, name));
+  const sums = report.columns.filter((column) => typeof report.summary[column.key] === 'number');
+  const assets = new Set(report.rows.map((row) => valueOf(report, row, 'asset_id'))).size;
+  return el('div.figures.cards', {}, figure(number(assets), assets === 1 ? 'asset' : 'assets'), ROWS[report.report] && figure(number(report.summary.n_rows), ROWS[report.report]),
+    sums.filter((column) => column.key !== 'n_records').map((column) => figure(text(report.summary[column.key], column, report.time_zone), column.title)));
 }
 
-function titleOf(key) {
-  const words = key.replace(/^n_/, '').replace(/_(s|m|kmh|l|c|percent|mv)$/, '').replaceAll('_', ' ');
-  return words.charAt(0).toUpperCase() + words.slice(1);
-}
+// What the rows of a report are, where their number says something.
+const ROWS = { trips: 'trips', stops: 'stops', temperature: 'excursions', events: 'events', offline: 'times offline' };
 
 function rows(report) {
   const columns = report.columns.map((column, i) => ({ ...column, i })).filter((column) => !HIDDEN.has(column.key) && !(isPlace(column) && report.report !== 'events'));
@@ -67,11 +67,8 @@ function rows(report) {
 }
 
 function parameters(report) {
-  const sets = [].concat(report.parameters ?? {});
-  const lines = sets.flatMap((one) => {
-    const groups = typeof one === 'object' && Object.values(one).some((value) => value && typeof value === 'object' && !Array.isArray(value)) ? Object.entries(one) : [[one.group ?? null, one]];
-    return groups.map(([name, values]) => [typeof name === 'string' && name ? name : null, parameterWords(values)]);
-  }).filter(([, words]) => words.length);
-  if (!lines.length) return null;
-  return el('p.quiet.small.parameters', {}, lines.map(([name, words]) => el('span', {}, name ? el('b', {}, `${name}: `) : 'By these parameters: ', words.join(', ') || UNKNOWN, '. ')), 'They are set in ', el('a', { href: '/settings#groups' }, 'the settings of the group'), '.');
+  const sets = report.parameters?.sets ?? [report.parameters ?? {}];
+  const lines = sets.map(({ groups, time_zone: zone, ...values }) => el('p', {}, el('b', {}, `${groups}: `), `days of ${zone}, `, parameterWords(values).join(', '), '.'));
+  if (!sets.length || !sets[0].groups) return null;
+  return el('div.quiet.small.parameters', {}, el('p', {}, 'Made by these parameters:'), lines, el('p', {}, 'They are set in ', el('a', { href: '/settings#groups' }, 'the settings of the group'), '.'));
 }
