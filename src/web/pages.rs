@@ -80,11 +80,24 @@ files! {
     "js/pages/address.js"
     "js/pages/form.js"
     "js/pages/frame.js"
+    "js/reports/cells.js"
+    "js/reports/main.js"
+    "js/reports/parameters.js"
+    "js/reports/pictures.js"
+    "js/reports/result.js"
+    "js/reports/span.js"
+    "js/reports/subject.js"
     "js/server/chart.js"
     "js/server/latency.js"
     "js/server/main.js"
     "js/server/rates.js"
     "js/server/tables.js"
+    "js/settings/account.js"
+    "js/settings/audit.js"
+    "js/settings/groups.js"
+    "js/settings/main.js"
+    "js/settings/parameters.js"
+    "js/settings/users.js"
     "js/shell.js"
     "js/states.js"
     "js/theme.js"
@@ -112,7 +125,17 @@ files! {
 }
 
 /// Addresses of pages and the file of each.
-const PAGES: &[(&str, &str)] = &[("/", "index.html"), ("/asset/{id}", "asset.html")];
+const PAGES: &[(&str, &str)] = &[
+    ("/", "index.html"),
+    ("/asset/{id}", "asset.html"),
+    ("/assets", "assets.html"),
+    ("/device/{imei}", "device.html"),
+    ("/devices", "devices.html"),
+    ("/login", "login.html"),
+    ("/reports", "reports.html"),
+    ("/server", "server.html"),
+    ("/settings", "settings.html"),
+];
 
 /// A file, ready to be sent.
 struct File {
