@@ -106,6 +106,9 @@ pub mod directory;
 /// Housekeeping in the database: schema, partitions, latest positions, events.
 pub mod keeper;
 
+/// Typed columns filled anew in the background where a model has changed.
+pub mod recompute;
+
 /// The local socket of the command line.
 pub mod control;
 

@@ -7,6 +7,7 @@ pub mod http;
 pub mod load;
 pub mod metrics;
 pub mod past;
+pub mod person;
 pub mod postgres;
 pub mod prometheus;
 pub mod rows;
