@@ -71,6 +71,8 @@ mod environment;
 mod spool_cli;
 // Whoever moves in from Traccar.
 mod traccar;
+// Reports and exports of assets.
+mod report;
 // A device that is erased, while it goes on sending.
 mod forget;
 // What stands between a tracker and a row, and whether it is found.
