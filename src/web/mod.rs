@@ -19,6 +19,7 @@ mod metrics;
 mod pages;
 pub mod query;
 mod refusal;
+mod reports;
 mod router;
 mod shared;
 pub mod thread;

@@ -85,8 +85,8 @@ pub struct Facts {
     pub temperature_max: Option<f32>,
     /// Bits of sensors that say an error.
     pub sensor_fault: i16,
-    /// When the newest events were, and their bits.
-    pub event: Option<(i64, i32)>,
+    /// When it was last towed, hit or fell.
+    pub shaken_us: Option<i64>,
 }
 
 /// So many usual intervals without a word are too many.
@@ -96,8 +96,6 @@ const OFFLINE_AFTER_MIN_S: f32 = 120.0;
 /// Usual intervals of a device of which nothing is known yet: on the road, and standing, where many trackers speak once an hour.
 const UNKNOWN_MOVING_S: f32 = 120.0;
 const UNKNOWN_PARKED_S: f32 = 3600.0;
-/// Towing, crash, shock and fall, as bits of `events`.
-const SHAKING: i32 = 1 | 2 | 8 | 1024;
 /// For how long somebody shall know.
 const SHAKEN_FOR_US: i64 = 24 * 3600 * 1_000_000;
 
@@ -145,9 +143,9 @@ impl Facts {
         let any = |beyond: &dyn Fn(f32) -> bool| {
             self.temperature.iter().flatten().any(|value| beyond(*value))
         };
-        let is_shaken = self.event.is_some_and(|(at_us, bits)| {
-            bits & SHAKING != 0 && now_us.saturating_sub(at_us) <= SHAKEN_FOR_US
-        });
+        let is_shaken = self
+            .shaken_us
+            .is_some_and(|at_us| now_us.saturating_sub(at_us) <= SHAKEN_FOR_US);
         let mut flags = Vec::new();
         flags.extend(is_shaken.then_some(Flag::Shaken));
         let max = self.temperature_max;
@@ -276,20 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn shaken_lasts_a_day_and_harsh_driving_is_none() {
-        let of = |bits, now_us| {
-            Facts {
-                event: Some((0, bits)),
-                ..facts()
-            }
-            .flags(now_us)
+    fn shaken_lasts_a_day() {
+        let shaken = Facts {
+            shaken_us: Some(0),
+            ..facts()
         };
         let day = 86_400 * S;
-        for bits in [1, 2, 8, 1024] {
-            assert_eq!(of(bits, day), [Flag::Shaken], "{bits}");
-            assert_eq!(of(bits, day + 1), [], "{bits}");
-        }
-        assert_eq!(of(4 | 16 | 32 | 64 | 128 | 2048, 0), []);
+        assert_eq!(shaken.flags(day), [Flag::Shaken]);
+        assert_eq!(shaken.flags(day + 1), []);
     }
 
     #[test]

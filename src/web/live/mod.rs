@@ -1,0 +1,33 @@
+//! Where every asset is now, and what changes: `/api/v1/positions` and `/api/v1/live`.
+//!
+//! `thread.rs` is the thread `live`, which follows the database and judges (`state.rs`) what each asset does; `board.rs` is where it
+//! hangs that up in memory, as the JSON of `position.rs`; `answer.rs` shows it to those who ask, and `follow.rs` to those who stay.
+//!
+//! Nothing here asks the database on behalf of a page, and the database is only read: a thousand pages cost it what none costs.
+
+mod answer;
+mod board;
+mod follow;
+mod position;
+mod state;
+pub mod thread;
+
+use axum::Router;
+use axum::routing::get;
+
+use super::shared::Shared;
+
+pub use board::{Board, Doing};
+pub use state::{Facts, Flag, State};
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/positions", get(answer::positions))
+        .route("/live", get(follow::live))
+}
+
+/// A time in microseconds since 1970 as the API says it, to the millisecond.
+fn rfc3339(us: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(us.div_euclid(1000));
+    time.map_or_else(|_| us.to_string(), |time| time.to_string())
+}
