@@ -134,7 +134,9 @@ fn certificate_findings(conf: &Conf, now: SystemTime) -> Vec<Finding> {
     let mut findings = vec![match loaded.lasts(now) {
         None if is_known => Finding::new(
             Grade::Wrong,
-            format!("web certificate {name}: expired, no browser believes it; renew it, then reload the server"),
+            format!(
+                "web certificate {name}: expired, no browser believes it; renew it, then reload the server"
+            ),
         ),
         None => Finding::new(
             Grade::Warning,
@@ -145,7 +147,9 @@ fn certificate_findings(conf: &Conf, now: SystemTime) -> Vec<Finding> {
             if lasts < CERTIFICATE_SOON {
                 Finding::new(
                     Grade::Warning,
-                    format!("web certificate {name}: good for {days} days only; renew it, then reload the server"),
+                    format!(
+                        "web certificate {name}: good for {days} days only; renew it, then reload the server"
+                    ),
                 )
             } else {
                 let text = format!("web certificate {name}: fits its key, good for {days} days");

@@ -737,6 +737,26 @@ fn passwords_are_read_from_standard_input_and_weak_ones_refused() {
 }
 
 #[test]
+fn a_device_that_is_erased_is_not_named_by_the_record_of_deeds() {
+    let mut scene = scene(|setup| setup);
+    let anna = scene.anna();
+    let change = json!({"note": "in the red van"});
+    let path = format!("/devices/{}", imei(1));
+    assert_eq!(anna.send("PATCH", &path, &change).status, 200);
+    let named = |scene: &mut Scene| {
+        let audit = scene.audit();
+        let whole = format!("{audit:?}");
+        (audit.len(), whole.contains(&imei(1).to_string()))
+    };
+    assert!(named(&mut scene).1);
+    let before = named(&mut scene).0;
+    let imei = imei(1).to_string();
+    scene.daemon.must(&["device", "forget", &imei, "--yes"]);
+    let (after, still) = named(&mut scene);
+    assert!(!still && after >= before, "{:?}", scene.audit());
+}
+
+#[test]
 fn two_logins_of_one_person_are_two() {
     let scene = scene(|setup| setup);
     let (one, other) = (scene.anna(), scene.anna());
