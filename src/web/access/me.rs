@@ -32,7 +32,7 @@ impl Names {
 /// The answer.
 #[derive(Serialize)]
 pub(super) struct Me {
-    /// Of the user; null where everybody may come in.
+    /// Of the user; null where nobody is logged in.
     id: Option<i32>,
     name: Option<String>,
     is_admin: bool,

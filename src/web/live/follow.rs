@@ -13,10 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::HeaderName;
+use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
-use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
@@ -34,7 +33,7 @@ use super::rfc3339;
 /// A comment in between, so that who waits knows that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often it is asked whether the follower still may see what it sees.
-const ASK_AGAIN: Duration = Duration::from_secs(20);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// After this a browser that lost the stream comes back.
 const RETRY_MS: u64 = 3_000;
 /// What is told of a change to a browser that lost the stream.
@@ -51,25 +50,28 @@ pub(in super::super) async fn live(
     State(shared): State<Shared>,
     viewer: Viewer,
     Query(since): Query<Since>,
-    parts: Parts,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let board = Arc::clone(&shared.board);
     let Ok(place) = Arc::clone(&board.places).try_acquire_owned() else {
         let mut refusal = Refusal::busy();
-        refusal.text = format!("{FOLLOWERS_MAX} pages follow the positions already; ask again, or ask /positions now and then");
+        refusal.text = format!(
+            "{FOLLOWERS_MAX} pages follow the positions already; ask again, or ask /positions now and then"
+        );
         refusal.retry_after_s = Some(30);
         return Err(refusal);
     };
     let groups = viewer.group_ids();
     // Before the view, so that nothing falls between them; what is in both is told twice.
     let changes = board.follow();
-    let mark = parts
-        .headers
+    let mark = headers
         .get(LAST_EVENT_ID)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned)
         .or(since.since);
-    let now = board.view(groups.as_deref(), u64::MAX).ok_or_else(not_yet)?;
+    let now = board
+        .view(groups.as_deref(), u64::MAX)
+        .ok_or_else(not_yet)?;
     let mut begin = format!("retry: {RETRY_MS}\n\n");
     match mark.map(|mark| board.number(&mark)) {
         // Of another process: what it saw there may be gone.
@@ -87,7 +89,7 @@ pub(in super::super) async fn live(
     let follower = Follower {
         board,
         shared,
-        parts,
+        viewer,
         groups,
         changes,
         first: Some(begin),
@@ -102,7 +104,10 @@ pub(in super::super) async fn live(
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         // A proxy that collects answers would keep events back.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
     ];
     Ok((headers, Body::from_stream(events)).into_response())
 }
@@ -111,8 +116,8 @@ pub(in super::super) async fn live(
 struct Follower {
     board: Arc<Board>,
     shared: Shared,
-    /// The request, to be judged again.
-    parts: Parts,
+    /// Whoever asked, to be asked about again.
+    viewer: Viewer,
     groups: Option<Vec<i32>>,
     changes: broadcast::Receiver<Change>,
     first: Option<String>,
@@ -154,20 +159,19 @@ impl Follower {
         }
     }
 
-    /// Judges the request as if it came now. `None`: it would be turned away; an event where it would be shown something else.
+    /// Judges whoever asked as if they asked now. `None`: it would be turned away; an event where it would be shown something else.
     async fn ask_again(&mut self) -> Option<Option<String>> {
-        let viewer = match Viewer::from_request_parts(&mut self.parts, &self.shared).await {
-            Ok(viewer) => viewer,
-            // Whoever cannot be asked about now was let in, and has not been turned away.
-            Err(refusal) if refusal.status.is_server_error() => return Some(None),
-            Err(_) => return None,
-        };
-        let groups = viewer.group_ids();
+        // While the database is away whoever is known goes on, for as long as anywhere else.
+        self.viewer = self.viewer.renewed(&self.shared).await.ok()?;
+        let groups = self.viewer.group_ids();
         if groups == self.groups {
             return Some(None);
         }
         self.groups = groups;
-        let number = self.board.view(Some(&[]), u64::MAX).map_or(0, |view| view.number);
+        let number = self
+            .board
+            .view(Some(&[]), u64::MAX)
+            .map_or(0, |view| view.number);
         Some(Some(reload(&self.board, number)))
     }
 
