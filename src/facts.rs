@@ -81,6 +81,16 @@ facts! {
     LiveAway "live positions stand still" Warn;
     /// A question that a page asked the database was not answered, for a reason that is no fault of whoever asked.
     WebQuestionFailed "web question failed" Warn;
+    /// One client has as many connections to the web as one may have.
+    WebAddressFull "web address full" Warn;
+    /// The web's certificate was read, or read again.
+    WebCertificate "web certificate" Info;
+    /// The web's certificate cannot be used; the one before is.
+    WebCertificateBad "web certificate not usable" Error;
+    /// Somebody gave a wrong name or password to the web.
+    WebLoginFailed "web login failed" Warn;
+    /// Somebody who gave wrong passwords has to wait.
+    WebLoginsSlowed "web logins slowed down" Warn;
     /// The conf was read again.
     ConfReloaded "conf reloaded" Info;
     /// The conf cannot be used; nothing changed.
@@ -209,6 +219,10 @@ facts! {
     ClockStepped "wall clock stepped" Warn;
     /// Housekeeping failed and is tried again.
     KeeperFailed "housekeeping failed" Warn;
+    /// A device's typed columns are filled anew, because its model changed.
+    Recomputed "typed columns recomputed" Info;
+    /// Filling typed columns anew failed and is tried again.
+    RecomputeFailed "recompute failed" Warn;
     /// Side notes were dropped because their queue was full; records are not among them.
     NotesDropped "side notes dropped" Warn;
     /// The device list was loaded.

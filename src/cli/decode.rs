@@ -7,11 +7,11 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use super::Failed;
 use super::send::capture;
-use super::{Failed, models};
+use crate::models::{self, meaning};
 use crate::protocol::hex;
-use crate::protocol::teltonika::explain::{self, explain};
-use crate::store::dictionary::{self, MEANINGS};
+use crate::protocol::teltonika::explain::explain;
 
 /// What may follow `trackport decode`.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,62 +73,9 @@ fn bytes(input: &str) -> anyhow::Result<Vec<u8>> {
     }
 }
 
-/// What `id` means for `model` or on every model; where neither is known, its commonest meaning with a question mark.
-pub(super) fn meaning(id: u16, model: Option<&str>) -> Option<explain::Meaning> {
-    let first = MEANINGS.partition_point(|meaning| meaning.id < id);
-    let same_id = || {
-        MEANINGS[first..]
-            .iter()
-            .take_while(|meaning| meaning.id == id)
-    };
-    let exact = same_id()
-        .find(|meaning| meaning.everywhere || model.is_some_and(|model| meaning.holds_for(model)));
-    exact
-        .map(|exact| shown(exact, exact.name.clone()))
-        .or_else(|| {
-            same_id()
-                .next()
-                .map(|common| shown(common, format!("{}?", common.name)))
-        })
-}
-
-fn shown(meaning: &dictionary::Meaning, name: String) -> explain::Meaning {
-    explain::Meaning {
-        name,
-        unit: meaning.unit.clone(),
-        multiplier: meaning
-            .multiplier
-            .as_deref()
-            .and_then(|text| text.parse().ok()),
-        signed: meaning.is_signed(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_model_decides_what_an_element_means() {
-        let name = |id, model| meaning(id, model).map(|meaning| meaning.name);
-        assert_eq!(name(239, None).as_deref(), Some("Ignition"));
-        assert_eq!(name(113, Some("FMB920")), name(113, Some("FMB920")));
-        assert_eq!(name(113, Some("FMB001")).as_deref(), Some("Battery Level"));
-        assert_eq!(
-            name(113, Some("FM6300")).as_deref(),
-            Some("Service Distance")
-        );
-        assert!(name(113, None).unwrap().ends_with('?'));
-        assert_eq!(name(65_535, None), None);
-    }
-
-    #[test]
-    fn units_and_signs_come_from_the_dictionary() {
-        let dallas = meaning(72, None).unwrap();
-        assert_eq!(dallas.unit.as_deref(), Some("°C"));
-        assert_eq!(dallas.multiplier, Some(0.1));
-        assert!(dallas.signed);
-    }
 
     #[test]
     fn what_is_neither_file_nor_hex_is_said() {

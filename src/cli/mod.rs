@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 failed, 64 wrong usage, 78 wrong conf. Everything that is asked for goes to standard output,
 //! everything that is said about it to standard error. The daemon's own words go through the log.
 
+/// `trackport asset`
+pub mod asset;
 mod check;
 mod check_addresses;
 mod check_database;
@@ -17,6 +19,8 @@ pub mod device;
 /// `trackport doctor`
 pub mod doctor;
 mod finding;
+/// `trackport group`
+pub mod group;
 /// `trackport health`
 pub mod health;
 /// `trackport import`
@@ -25,10 +29,12 @@ pub mod import;
 pub mod man;
 /// `trackport migrate`
 pub mod migrate;
-mod models;
+mod moment;
 mod network;
 /// `trackport quarantine`
 pub mod quarantine;
+/// `trackport report` and `export`
+pub mod report;
 /// `trackport run`
 pub mod run;
 /// `trackport send`
@@ -132,9 +138,29 @@ Examples:
     /// The running server follows within seconds.
     #[command(subcommand)]
     Device(device::Command),
+    /// Say what is tracked, and which device is in it
+    #[command(subcommand)]
+    Asset(asset::Command),
+    /// Put assets into groups: customers, their time zones, the parameters of their reports
+    #[command(subcommand)]
+    Group(group::Command),
     /// Say who may use the dashboard and its API, and what they may do there
     #[command(subcommand)]
     User(user::Command),
+    /// Report about assets and a span of time: days, trips, stops, temperatures, events, offline times, odometers
+    ///
+    /// Above the rows stand the parameters of the assets' groups, up to when the report is complete, and which devices may still owe
+    /// data. The same figures come from the SQL functions trackport.report_… and from the web.
+    #[command(after_help = "\
+Examples:
+  trackport report list
+  trackport report daily --from 'last month' --group fleet
+  trackport report trips --from 2026-11-01 --to 2026-11-30 --asset 'Van 7' --format csv > trips.csv
+  trackport report temperature --from yesterday --device 356307042441013")]
+    Report(report::Args),
+    /// Write tracks as files for maps and tables
+    #[command(subcommand)]
+    Export(report::ExportCommand),
     /// Take over what another server knows, while both go on running
     #[command(subcommand)]
     Import(import::Command),
@@ -190,7 +216,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   trackport simulate --devices 1000 --duration '1 min'
-  trackport simulate --devices 50 --interval '10 s' --codec 8e --acked acked.csv")]
+  trackport simulate --devices 50 --interval '10 s' --codec 8e --acked acked.csv
+  trackport simulate --devices 60 --lives --since '1 day' --duration '8 h'
+  trackport simulate --devices 60 --lives --fleet - | trackport device import -")]
     Simulate(simulate::Args),
     /// Write the manual pages into a folder
     #[command(hide = true)]
@@ -239,7 +267,11 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Doctor(args) => doctor::run(args, conf),
         Command::Migrate(args) => migrate::run(args, conf),
         Command::Device(command) => device::run(command, conf),
+        Command::Asset(command) => asset::run(command, conf),
+        Command::Group(command) => group::run(command, conf),
         Command::User(command) => user::run(command, conf),
+        Command::Report(args) => report::run(args, conf),
+        Command::Export(command) => report::run_export(command, conf),
         Command::Import(command) => import::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
         Command::Spool(command) => spool::run(command, conf),
@@ -337,6 +369,18 @@ mod tests {
             "trackport device refuse 356307042441013",
             "trackport device rename 356307042441013 Van",
             "trackport device remove 356307042441013",
+            "trackport device replace 356307042441013 356307042441021 --at 2026-11-24T08:30:00Z",
+            "trackport asset list --group fleet --retired --json",
+            "trackport asset show 12 --json",
+            "trackport asset add Truck --kind trailer --group 2 --temperature-min -25 --temperature-max -18.5 --device 356307042441013",
+            "trackport asset set 12 --name Truck --note x --in-use",
+            "trackport asset fit Truck 356307042441013 --at 2026-11-24T08:30:00+01:00 --move",
+            "trackport asset retire 12 13",
+            "trackport group list --json",
+            "trackport group add Dairy --time-zone Europe/Vienna --temperature-min -2 --temperature-max 7",
+            "trackport group set Dairy --trip-by speed --trip-speed-kmh 7 --stop-min 3min --trip-min-m 200 --gap-max 10min",
+            "trackport group set 2 --believable-kmh 150 --excursion-min 15min --note x",
+            "trackport group remove Dairy",
             "trackport device forget 356307042441013 --yes --refuse --wait 5min",
             "trackport user add anna --admin --password-stdin",
             "trackport user add bot --group fleet --role viewer --no-password",
@@ -352,6 +396,11 @@ mod tests {
             "trackport user revoke-token 1 2",
             "trackport import traccar --from postgresql:///traccar --time-zone Europe/Vilnius --dry-run",
             "trackport import traccar --devices d.csv --positions p.csv --since 2026-01-01 --source old",
+            "trackport report list",
+            "trackport report daily --from yesterday --group fleet --group 2",
+            "trackport report trips --from 2026-11-01 --to 2026-11-30 --asset 7 --device 356307042441013 --format csv",
+            "trackport export track --asset 7 --from 2026-11 --format kml --output a.kml",
+            "trackport export track --device 356307042441013",
             "trackport quarantine list --imei 356307042441013 --code crc --acked --limit 5 --json",
             "trackport quarantine show 1 2 --json",
             "trackport quarantine retry 1 2 --dry-run",
@@ -377,6 +426,8 @@ mod tests {
             "trackport decode 000F --model FMB920",
             "trackport doctor --json",
             "trackport doctor --imei 356307042441013",
+            "trackport simulate --lives --devices 5 --since 7d --duration 1h",
+            "trackport simulate --lives van=3,machine --speed-up 4 --seed 7 --fleet -",
             "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -421,6 +472,8 @@ mod tests {
             ("trackport quarantine retry 1 --all", 64),
             ("trackport quarantine list --acked --unacked", 64),
             ("trackport simulate --records 0", 64),
+            ("trackport simulate --lives boat", 64),
+            ("trackport simulate --since 1d", 64),
             ("trackport simulate --interval 10", 64),
             ("trackport send --no-login --imei 356307042441013 a.hex", 64),
             ("trackport trace", 64),

@@ -12,14 +12,12 @@ use log::LevelFilter;
 use toml::de::{DeTable, DeValue};
 
 use super::environment;
-use super::listen::parse_listen;
+use super::http;
 use super::ports::{ACCEPT, read_ports};
 use super::report::{Complaint, ConfErrors, Report};
-use super::section::{self, Section, Setting, shown, suggest};
+use super::section::{self, Section, shown, suggest};
 use super::units::{show_duration, show_size};
-use super::{
-    Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Listen, Log, WebAccess,
-};
+use super::{Conf, Control, Database, Devices, Http, KeepFree, LOG_MODULES, Limits, Log};
 use super::{PartitionWidth, Retention, Spool, Timeouts};
 
 /// The tables that a conf file may have.
@@ -118,12 +116,9 @@ pub fn parse(text: &str, file: &str) -> Result<Conf, ConfErrors> {
         timeouts,
         warnings: Vec::new(),
     };
-    let http = http(root, &mut report);
-    conf.ports = read_ports(root, &http.0, &mut report);
-    conf.http = Http {
-        listen: http.0.value,
-        access: http.1.value,
-    };
+    let (http, listen) = http::read(root, &mut report);
+    conf.ports = read_ports(root, &listen, &mut report);
+    conf.http = http;
     conf.warnings = report.finish()?;
     Ok(conf)
 }
@@ -258,58 +253,6 @@ fn retention(root: &DeTable<'_>, report: &mut Report<'_>) -> Retention {
     Retention {
         partition: partition.value,
         keep: keep.value,
-    }
-}
-
-fn http(
-    root: &DeTable<'_>,
-    report: &mut Report<'_>,
-) -> (Setting<Option<Listen>>, Setting<WebAccess>) {
-    let table = Section::of(root, "http", &["listen", "access"], report);
-    let access = table.read(report, "access", WebAccess::Login, |value| {
-        section::word(
-            value,
-            &[("login", WebAccess::Login), ("open", WebAccess::Open)],
-        )
-    });
-    let listen = table.read(report, "listen", None, |value| web_listen(value).map(Some));
-    let reach = match &listen.value {
-        Some(Listen::Any(_)) => Some("every address of this machine"),
-        Some(Listen::Address(address)) if address.ip().is_unspecified() => {
-            Some("every address of this machine")
-        }
-        Some(Listen::Address(address)) if !address.ip().is_loopback() => Some("this address"),
-        _ => None,
-    };
-    if let Some(reach) = reach {
-        let text = format!(
-            "whoever reaches {reach} can read metrics and health without a login; let only those in by the firewall who \
-             watch the server, or write \"127.0.0.1:8080\""
-        );
-        report.warn(listen.line, Some(table.key("listen")), text);
-        if access.value == WebAccess::Open {
-            let text = "everybody who reaches it may do everything: only for a web that listens on this machine's own \
-                        addresses, as \"127.0.0.1:8080\"; write \"login\" and make users with `trackport user add`";
-            report.error(access.line, Some(table.key("access")), text.to_owned());
-        }
-    }
-    (listen, access)
-}
-
-fn web_listen(value: &DeValue<'_>) -> Result<Listen, String> {
-    let right = "write for example \"127.0.0.1:8080\"";
-    let text = match value {
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::String(text) => text.to_string(),
-        _ => return Err(format!("{} is no address; {right}", shown(value))),
-    };
-    let mut all = parse_listen(&text)?;
-    match (all.pop(), all.is_empty()) {
-        (Some(Listen::Name(name, _)), true) if !name.eq_ignore_ascii_case("localhost") => Err(
-            format!("\"{name}\" is a name, and no name service is asked for this one; {right}"),
-        ),
-        (Some(listen), true) => Ok(listen),
-        _ => Err(format!("\"{text}\" is not one address; {right}")),
     }
 }
 

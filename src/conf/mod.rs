@@ -4,6 +4,7 @@
 
 mod change;
 mod environment;
+mod http;
 mod listen;
 mod load;
 mod ports;
@@ -167,6 +168,34 @@ pub struct Http {
     pub listen: Option<Listen>,
     /// Whether pages and API ask who comes.
     pub access: WebAccess,
+    /// What the web may be called in addresses, in small letters; empty: as people like.
+    pub hosts: Vec<String>,
+    /// The certificate with those of its authorities, and its key; `None`: no TLS.
+    pub tls: Option<TlsFiles>,
+    /// Proxies that say truly for whom they ask and how that was sent.
+    pub proxies: Vec<IpNet>,
+    /// Where the map's background comes from; `None`: from the program alone.
+    pub tiles: Option<Tiles>,
+}
+
+/// Where TLS is read from, at start and at each reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM: the web's certificate, then those that lead from it to an authority's.
+    pub certificate: PathBuf,
+    /// PEM: the key of the first.
+    pub key: PathBuf,
+}
+
+/// Somebody's server of map pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    /// With `{z}`, `{x}` and `{y}`.
+    pub url: String,
+    /// `https://` and the host: all that pages may load from elsewhere.
+    pub origin: String,
+    /// Whose the map is, as its owner wants it said.
+    pub attribution: String,
 }
 
 /// Whether the web asks who comes.

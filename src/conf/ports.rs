@@ -198,10 +198,21 @@ fn imei(value: &DeValue<'_>) -> Result<Imei, String> {
 
 /// The networks, and whether all that was written was understood.
 fn read_allow(table: &Section<'_, '_>, report: &mut Report<'_>) -> (Vec<IpNet>, bool) {
-    let Some(value) = table.get("allow") else {
+    let empty = "an empty list would let nobody in; leave allow out to let everybody in, or write for example [\"10.20.0.0/16\"]";
+    networks(table, "allow", empty, report)
+}
+
+/// The networks of `key`, and whether all that was written was understood; `empty` is what is said of an empty list.
+pub(super) fn networks(
+    table: &Section<'_, '_>,
+    name: &str,
+    empty: &str,
+    report: &mut Report<'_>,
+) -> (Vec<IpNet>, bool) {
+    let Some(value) = table.get(name) else {
         return (Vec::new(), true);
     };
-    let key = Some(table.key("allow"));
+    let key = Some(table.key(name));
     let line = report.line_at(value.span().start);
     let DeValue::Array(items) = value.get_ref() else {
         let text = format!(
@@ -212,9 +223,7 @@ fn read_allow(table: &Section<'_, '_>, report: &mut Report<'_>) -> (Vec<IpNet>, 
         return (Vec::new(), false);
     };
     if items.is_empty() {
-        let text = "an empty list would let nobody in; leave allow out to let everybody in, \
-                    or write for example [\"10.20.0.0/16\"]";
-        report.error(Some(line), key, text.to_owned());
+        report.error(Some(line), key, empty.to_owned());
         return (Vec::new(), false);
     }
     let mut networks = Vec::new();

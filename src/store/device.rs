@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use postgres::{Client, GenericClient, Row};
 
 use super::error::StoreError;
+use super::recompute::{self, Progress};
 use crate::imei::Imei;
 
 /// What a device may do.
@@ -114,6 +115,8 @@ pub struct DeviceShown {
     pub latest_time: Option<SystemTime>,
     /// Time, longitude and latitude (degrees) of its newest fix.
     pub latest_fix: Option<(SystemTime, f64, f64)>,
+    /// How far its typed columns are, where its model has changed.
+    pub recompute: Option<Progress>,
 }
 
 /// Fields to change: `None` leaves a field, an empty text clears it.
@@ -224,6 +227,59 @@ pub fn show(client: &mut Client, imei: Imei) -> Result<Option<DeviceShown>, Stor
         sends_before_ack_at: row.get(N_COLUMNS + 5),
         latest_time: row.get(N_COLUMNS + 6),
         latest_fix: fix_time.map(|time| (time, row.get(N_COLUMNS + 8), row.get(N_COLUMNS + 9))),
+        recompute: recompute::progress(client, imei)?,
+    }))
+}
+
+/// The row of one device.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn row(client: &mut impl GenericClient, imei: Imei) -> Result<Option<Device>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM trackport.device d WHERE d.imei = $1");
+    let row = client.query_opt(&sql, &[&imei.to_string()])?;
+    row.as_ref().map(device).transpose()
+}
+
+/// How far the typed columns of a device's records are filled anew after its model changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recompute {
+    /// The model as which they are read.
+    pub model: Option<String>,
+    /// When the model changed.
+    pub requested_at: SystemTime,
+    /// When the work began.
+    pub started_at: Option<SystemTime>,
+    /// When it ended.
+    pub finished_at: Option<SystemTime>,
+    /// Records that are done.
+    pub n_done: i64,
+    /// Those of them that came out otherwise.
+    pub n_changed: i64,
+    /// How many there are; `None` before it began.
+    pub n_total: Option<i64>,
+}
+
+/// The last such work for device `id`; `None`: its model never changed.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn recompute(
+    client: &mut impl GenericClient,
+    id: i32,
+) -> Result<Option<Recompute>, StoreError> {
+    let row = client.query_opt(
+        "SELECT model, requested_at, started_at, finished_at, n_done, n_changed, n_total FROM trackport.recompute WHERE device_id = $1",
+        &[&id],
+    )?;
+    Ok(row.map(|row| Recompute {
+        model: row.get(0),
+        requested_at: row.get(1),
+        started_at: row.get(2),
+        finished_at: row.get(3),
+        n_done: row.get(4),
+        n_changed: row.get(5),
+        n_total: row.get(6),
     }))
 }
 
@@ -231,7 +287,11 @@ pub fn show(client: &mut Client, imei: Imei) -> Result<Option<DeviceShown>, Stor
 ///
 /// # Errors
 /// `Refused` when it is there already.
-pub fn add(client: &mut Client, imei: Imei, change: &DeviceChange) -> Result<Device, StoreError> {
+pub fn add(
+    client: &mut impl GenericClient,
+    imei: Imei,
+    change: &DeviceChange,
+) -> Result<Device, StoreError> {
     let mut transaction = client.transaction()?;
     let n_added = transaction.execute(
         "INSERT INTO trackport.device AS d (imei) VALUES ($1)
@@ -239,7 +299,7 @@ pub fn add(client: &mut Client, imei: Imei, change: &DeviceChange) -> Result<Dev
         &[&imei.to_string()],
     )?;
     if n_added == 0 {
-        return Err(StoreError::Refused(format!(
+        return Err(StoreError::Taken(format!(
             "device {imei} exists already: `device set` changes it"
         )));
     }
@@ -252,7 +312,11 @@ pub fn add(client: &mut Client, imei: Imei, change: &DeviceChange) -> Result<Dev
 ///
 /// # Errors
 /// `Refused` when there is no such device.
-pub fn set(client: &mut Client, imei: Imei, change: &DeviceChange) -> Result<Device, StoreError> {
+pub fn set(
+    client: &mut impl GenericClient,
+    imei: Imei,
+    change: &DeviceChange,
+) -> Result<Device, StoreError> {
     change_in(client, imei, change)?.ok_or_else(|| missing(imei))
 }
 
@@ -272,15 +336,39 @@ pub fn rename(client: &mut Client, imei: Imei, name: &str) -> Result<Device, Sto
 ///
 /// # Errors
 /// When the database refuses or does not answer.
-pub fn accept(client: &mut Client, imei: Imei) -> Result<Device, StoreError> {
+pub fn accept(client: &mut impl GenericClient, imei: Imei) -> Result<Device, StoreError> {
     decide(client, imei, DeviceState::Accepted)
+}
+
+/// Devices that one call lets in at most.
+pub const ACCEPTED_AT_ONCE: i64 = 10_000;
+
+/// Lets in whoever waits: pending devices, and IMEIs that were turned away because nobody had added them. Refused and removed devices
+/// stay so. Returns who was let in, [`ACCEPTED_AT_ONCE`] at most.
+///
+/// # Errors
+/// When the database refuses or does not answer.
+pub fn accept_waiting(client: &mut impl GenericClient) -> Result<Vec<String>, StoreError> {
+    let rows = client.query(
+        "INSERT INTO trackport.device AS d (imei)
+         SELECT imei FROM (
+             SELECT imei FROM trackport.device WHERE state = 'pending'
+             UNION
+             SELECT a.imei FROM trackport.login_attempt a WHERE a.imei ~ '^[0-9]{15}$'
+                 AND NOT EXISTS (SELECT FROM trackport.device known WHERE known.imei = a.imei)
+         ) waiting ORDER BY imei LIMIT $1
+         ON CONFLICT (imei) DO UPDATE SET state = 'accepted' WHERE d.state = 'pending'
+         RETURNING imei",
+        &[&ACCEPTED_AT_ONCE],
+    )?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Keeps a device out, also from ports that accept any; one that nobody has added is added as refused.
 ///
 /// # Errors
 /// When the database refuses or does not answer.
-pub fn refuse(client: &mut Client, imei: Imei) -> Result<Device, StoreError> {
+pub fn refuse(client: &mut impl GenericClient, imei: Imei) -> Result<Device, StoreError> {
     decide(client, imei, DeviceState::Refused)
 }
 
@@ -288,7 +376,7 @@ pub fn refuse(client: &mut Client, imei: Imei) -> Result<Device, StoreError> {
 ///
 /// # Errors
 /// `Refused` when there is no such device.
-pub fn remove(client: &mut Client, imei: Imei) -> Result<Device, StoreError> {
+pub fn remove(client: &mut impl GenericClient, imei: Imei) -> Result<Device, StoreError> {
     let change = DeviceChange {
         state: Some(DeviceState::Removed),
         ..DeviceChange::default()
@@ -296,7 +384,11 @@ pub fn remove(client: &mut Client, imei: Imei) -> Result<Device, StoreError> {
     set(client, imei, &change)
 }
 
-fn decide(client: &mut Client, imei: Imei, state: DeviceState) -> Result<Device, StoreError> {
+fn decide(
+    client: &mut impl GenericClient,
+    imei: Imei,
+    state: DeviceState,
+) -> Result<Device, StoreError> {
     let row = client.query_one(
         &format!(
             "INSERT INTO trackport.device AS d (imei, state) VALUES ($1, $2)
@@ -308,7 +400,7 @@ fn decide(client: &mut Client, imei: Imei, state: DeviceState) -> Result<Device,
 }
 
 fn missing(imei: Imei) -> StoreError {
-    StoreError::Refused(format!("there is no device {imei}: `device add` makes one"))
+    StoreError::Missing(format!("there is no device {imei}: `device add` makes one"))
 }
 
 fn change_in(
@@ -362,25 +454,65 @@ pub fn import(client: &mut Client, rows: &[(Imei, DeviceChange)]) -> Result<Impo
     let mut transaction = client.transaction()?;
     let mut imported = Imported::default();
     for (imei, change) in rows {
-        let text = imei.to_string();
-        let before: Option<i64> = transaction
-            .query_opt(
-                "SELECT version FROM trackport.device WHERE imei = $1",
-                &[&text],
-            )?
-            .map(|row| row.get(0));
-        if before.is_none() {
-            transaction.execute("INSERT INTO trackport.device (imei) VALUES ($1)", &[&text])?;
-        }
-        let after = change_in(&mut transaction, *imei, change)?.ok_or_else(|| missing(*imei))?;
-        match before {
-            None => imported.n_added += 1,
-            Some(version) if version == after.version => imported.n_same += 1,
-            Some(_) => imported.n_changed += 1,
-        }
+        imported.count(import_one(&mut transaction, *imei, change)?);
     }
     transaction.commit()?;
     Ok(imported)
+}
+
+/// Adds or changes one device.
+pub(super) fn import_one(
+    client: &mut impl GenericClient,
+    imei: Imei,
+    change: &DeviceChange,
+) -> Result<Outcome, StoreError> {
+    let text = imei.to_string();
+    let before: Option<i64> = client
+        .query_opt(
+            "SELECT version FROM trackport.device WHERE imei = $1",
+            &[&text],
+        )?
+        .map(|row| row.get(0));
+    if before.is_none() {
+        client.execute("INSERT INTO trackport.device (imei) VALUES ($1)", &[&text])?;
+    }
+    let after = change_in(client, imei, change)?.ok_or_else(|| missing(imei))?;
+    Ok(match before {
+        None => Outcome::Added,
+        Some(version) if version == after.version => Outcome::Same,
+        Some(_) => Outcome::Changed,
+    })
+}
+
+/// What became of one row of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is new.
+    Added,
+    /// Something of it is.
+    Changed,
+    /// It was so.
+    Same,
+}
+
+impl Outcome {
+    /// The same, when something beside the device changed as well.
+    pub(super) fn or_changed(self, is_changed: bool) -> Outcome {
+        match self {
+            Outcome::Same if is_changed => Outcome::Changed,
+            outcome => outcome,
+        }
+    }
+}
+
+impl Imported {
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Added => self.n_added += 1,
+            Outcome::Changed => self.n_changed += 1,
+            Outcome::Same => self.n_same += 1,
+        }
+    }
 }
 
 /// When and how a device was heard last.

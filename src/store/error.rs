@@ -89,6 +89,42 @@ pub enum StoreError {
     /// What was asked for makes no sense to the tables.
     #[error("{0}")]
     Refused(String),
+    /// There is nothing by this name or number.
+    #[error("{0}")]
+    Missing(String),
+    /// It stands against what is there already, which the text names.
+    #[error("{0}")]
+    Taken(String),
+    /// Values that cannot be taken.
+    #[error("{}", listed(.0))]
+    Invalid(Vec<FieldMistake>),
+}
+
+/// A value that cannot be taken, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldMistake {
+    /// The field, as the API calls it.
+    pub field: &'static str,
+    /// What is wrong and what would be right.
+    pub text: String,
+}
+
+impl FieldMistake {
+    /// A mistake in this field.
+    pub fn new(field: &'static str, text: impl Into<String>) -> FieldMistake {
+        FieldMistake {
+            field,
+            text: text.into(),
+        }
+    }
+}
+
+fn listed(mistakes: &[FieldMistake]) -> String {
+    let lines: Vec<String> = mistakes
+        .iter()
+        .map(|mistake| format!("{}: {}", mistake.field.replace('_', " "), mistake.text))
+        .collect();
+    lines.join("; ")
 }
 
 impl From<postgres::Error> for StoreError {
@@ -109,7 +145,10 @@ impl StoreError {
             | StoreError::Edited { .. }
             | StoreError::Newer { .. }
             | StoreError::Older { .. }
-            | StoreError::Refused(_) => ErrorClass::Person,
+            | StoreError::Refused(_)
+            | StoreError::Missing(_)
+            | StoreError::Taken(_)
+            | StoreError::Invalid(_) => ErrorClass::Person,
         }
     }
 
@@ -131,6 +170,14 @@ impl StoreError {
                 .as_db_error()
                 .is_none_or(|refused| refused.code().code().starts_with("57P")),
             _ => false,
+        }
+    }
+
+    /// The constraint that the server names, where one kept a statement out.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            StoreError::Database(error) => error.as_db_error()?.constraint(),
+            _ => None,
         }
     }
 

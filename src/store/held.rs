@@ -181,6 +181,35 @@ pub fn fetch(
     Ok(row.map(|row| (held(&row), row.get(17))))
 }
 
+/// Entries of one device with their bytes, those that came last first, `limit` of them behind the first `offset`; only what came
+/// `since` then. And how many there are in all.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn of_device(
+    client: &mut impl GenericClient,
+    imei: &str,
+    since: Option<SystemTime>,
+    offset: i64,
+    limit: i64,
+) -> Result<(Vec<(Held, Vec<u8>)>, i64), StoreError> {
+    const OF_DEVICE: &str = "q.imei = $1 AND ($2::timestamptz IS NULL OR q.received_at >= $2)";
+    let total = client
+        .query_one(
+            &format!("SELECT count(*) FROM trackport.quarantine q WHERE {OF_DEVICE}"),
+            &[&imei, &since],
+        )?
+        .get(0);
+    let rows = client.query(
+        &format!(
+            "SELECT {COLUMNS}, q.bytes FROM {FROM} WHERE {OF_DEVICE} ORDER BY q.last_at DESC, q.id DESC OFFSET $3 LIMIT $4"
+        ),
+        &[&imei, &since, &offset, &limit],
+    )?;
+    let entries = rows.iter().map(|row| (held(row), row.get(17)));
+    Ok((entries.collect(), total))
+}
+
 /// Removes an entry, one that was acked only `with_acked`; false where there was none.
 ///
 /// # Errors

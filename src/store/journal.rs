@@ -122,6 +122,80 @@ pub fn add_port_events(client: &mut Client, events: &[PortEvent]) -> Result<(), 
     Ok(())
 }
 
+/// Events of threads, the newest first, `limit` of them behind the first `offset`; and how many there are in all.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn port_events(
+    client: &mut Client,
+    offset: i64,
+    limit: i64,
+) -> Result<(Vec<PortEvent>, i64), StoreError> {
+    let total = client
+        .query_one("SELECT count(*) FROM trackport.port_event", &[])?
+        .get(0);
+    let rows = client.query(
+        "SELECT at, thread, generation, event, reason FROM trackport.port_event ORDER BY at DESC, id DESC OFFSET $1 LIMIT $2",
+        &[&offset, &limit],
+    )?;
+    let events = rows.iter().map(|row| PortEvent {
+        at: row.get(0),
+        thread: row.get(1),
+        generation: row.get(2),
+        event: row.get(3),
+        reason: row.get(4),
+    });
+    Ok((events.collect(), total))
+}
+
+/// A refused login and what is decided about its device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// Who wanted in, and when.
+    pub attempt: LoginAttempt,
+    /// What the device may do; `None`: nobody has added it.
+    pub state: Option<String>,
+}
+
+/// Refused logins, the newest first, `limit` of them behind the first `offset`; and how many there are in all. Those of devices that are
+/// let in by now only where `with_accepted`.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn login_attempts(
+    client: &mut Client,
+    with_accepted: bool,
+    offset: i64,
+    limit: i64,
+) -> Result<(Vec<Refused>, i64), StoreError> {
+    const FROM: &str =
+        "FROM trackport.login_attempt a LEFT JOIN trackport.device d ON d.imei = a.imei
+         WHERE $1 OR d.state IS DISTINCT FROM 'accepted'";
+    let total = client
+        .query_one(&format!("SELECT count(*) {FROM}"), &[&with_accepted])?
+        .get(0);
+    let rows = client.query(
+        &format!(
+            "SELECT a.imei, a.port, a.n_attempts, a.first_at, a.last_at, a.last_address, a.reason, d.state {FROM}
+             ORDER BY a.last_at DESC, a.imei, a.port OFFSET $2 LIMIT $3"
+        ),
+        &[&with_accepted, &offset, &limit],
+    )?;
+    let refused = rows.iter().map(|row| Refused {
+        attempt: LoginAttempt {
+            imei: row.get(0),
+            port: row.get(1),
+            n_attempts: row.get(2),
+            first_at: row.get(3),
+            last_at: row.get(4),
+            last_address: row.get(5),
+            reason: row.get(6),
+        },
+        state: row.get(7),
+    });
+    Ok((refused.collect(), total))
+}
+
 /// Removes events older than `PORT_EVENTS_KEPT` before `now`; returns how many.
 ///
 /// # Errors

@@ -62,6 +62,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("schema/0008_columns.sql"),
     },
     Migration {
+        version: 9,
+        name: "reports",
+        sql: include_str!("schema/0009_reports.sql"),
+    },
+    Migration {
         version: 10,
         name: "access",
         sql: include_str!("schema/0010_access.sql"),

@@ -3,6 +3,10 @@
 //! Knows nothing of ports and threads: every function takes a connection, blocks for the statement
 //! time-out at most and is called again by whoever wanted it. Times are `SystemTime`, microseconds in the tables.
 
+/// Vehicles, machines and boxes: what is tracked.
+pub mod asset;
+/// Assets as a list of a page.
+pub mod asset_list;
 /// Who did what.
 pub mod audit;
 /// A connection that has a deadline for everything.
@@ -11,6 +15,8 @@ pub mod connect;
 mod copy_out;
 /// Devices as an operator keeps them.
 pub mod device;
+/// Devices as a list of a page.
+pub mod device_list;
 /// What AVL ids mean.
 pub mod dictionary;
 /// Devices as a running server keeps them.
@@ -19,9 +25,13 @@ pub mod directory;
 pub mod error;
 /// A few rows in one statement.
 mod few;
+/// Values as people enter them.
+mod field;
+/// Which device is in which asset.
+pub mod fitting;
 /// Erasing a device.
 pub mod forget;
-/// Groups of assets.
+/// Groups of assets, with the parameters of their reports.
 pub mod group;
 /// What is asked of a database that may be ill.
 pub mod health;
@@ -46,6 +56,10 @@ pub mod partition;
 pub mod quarantine;
 /// What one IO element says.
 pub mod reading;
+/// Typed columns filled anew where a model has changed.
+pub mod recompute;
+/// Reports about assets, and their tracks.
+pub mod report;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
@@ -54,6 +68,10 @@ pub mod rows;
 pub mod series;
 /// Logins of browsers and tokens of programs.
 pub mod session;
+/// Many devices with their assets at once.
+pub mod sheet;
+/// Which model a device may be.
+pub mod suggest;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 /// Who may use the web.
@@ -61,6 +79,9 @@ pub mod user;
 
 /// What the wall clock is held against before anything is removed.
 pub mod witness;
+
+/// One tracker in place of another.
+pub mod replace;
 
 /// Rows into a new partition.
 mod attach;
@@ -75,7 +96,7 @@ pub use connect::{
     SERVER_VERSION_MIN, ServerFacts, backend_pid, connect, connect_elsewhere, end_backend,
     server_facts,
 };
-pub use error::{ErrorClass, StoreError, class, describe};
+pub use error::{ErrorClass, FieldMistake, StoreError, class, describe};
 pub use migrate::{
     Applied, SCHEMA_VERSION, Step, check_schema, migrate, migrate_reporting, schema_version,
 };

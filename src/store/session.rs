@@ -253,7 +253,8 @@ pub fn tokens(client: &mut Client, user_id: Option<i32>) -> Result<Vec<ApiToken>
         .collect())
 }
 
-/// Makes a token worthless, one of `user_id` where that is given; its name, or `None` where there is none that is worth something.
+/// Makes a token worthless, one of `user_id` where that is given; its user and name, or `None` where there is none that is worth
+/// something.
 ///
 /// # Errors
 /// When the database refuses or does not answer.
@@ -261,13 +262,13 @@ pub fn revoke_token(
     client: &mut impl GenericClient,
     id: i32,
     user_id: Option<i32>,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<(i32, String)>, StoreError> {
     let row = client.query_opt(
         "UPDATE trackport.api_token SET revoked_at = now()
-         WHERE id = $1 AND revoked_at IS NULL AND ($2::integer IS NULL OR user_id = $2) RETURNING name",
+         WHERE id = $1 AND revoked_at IS NULL AND ($2::integer IS NULL OR user_id = $2) RETURNING user_id, name",
         &[&id, &user_id],
     )?;
-    Ok(row.map(|row| row.get(0)))
+    Ok(row.map(|row| (row.get(0), row.get(1))))
 }
 
 /// The word in the table.

@@ -140,9 +140,10 @@ pub fn add(
     is_admin: bool,
     password: Option<&str>,
 ) -> Result<i32, StoreError> {
+    storable(name)?;
     let added = client.query_one(
         "INSERT INTO trackport.user (name, is_admin, password, password_changed_at)
-         VALUES ($1, $2, $3, CASE WHEN $3 IS NOT NULL THEN now() END) RETURNING id",
+         VALUES ($1, $2, $3::text, CASE WHEN $3::text IS NOT NULL THEN now() END) RETURNING id",
         &[&name, &is_admin, &password],
     );
     added
@@ -159,6 +160,7 @@ pub fn change(
     id: i32,
     change: &UserChange,
 ) -> Result<bool, StoreError> {
+    change.name.as_deref().map_or(Ok(()), storable)?;
     let set_password = change.password.is_some();
     let password = change.password.clone().flatten();
     let n_changed = client
@@ -277,6 +279,23 @@ pub fn credential(client: &mut Client, name: &str) -> Result<Option<Credential>,
     }))
 }
 
+/// Whether this is the hash of the user's password at the moment, and they are not disabled. The row cannot change until the
+/// transaction ends.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn has_password(
+    transaction: &mut postgres::Transaction<'_>,
+    id: i32,
+    hash: Option<&str>,
+) -> Result<bool, StoreError> {
+    let row = transaction.query_opt(
+        "SELECT FROM trackport.user WHERE id = $1 AND password = $2 AND disabled_at IS NULL FOR NO KEY UPDATE",
+        &[&id, &hash],
+    )?;
+    Ok(row.is_some())
+}
+
 /// Who belongs to a group, by name.
 ///
 /// # Errors
@@ -310,26 +329,6 @@ pub fn group(client: &mut Client, group: &str) -> Result<Option<(i32, String)>, 
         &[&group],
     )?;
     Ok(row.map(|row| (row.get(0), row.get(1))))
-}
-
-/// All groups, as somebody has them who may everything.
-///
-/// # Errors
-/// When the database does not answer.
-pub fn every_group(client: &mut impl GenericClient) -> Result<Vec<Membership>, StoreError> {
-    let rows = client.query(
-        "SELECT id, name, time_zone FROM trackport.group ORDER BY name",
-        &[],
-    )?;
-    Ok(rows
-        .iter()
-        .map(|row| Membership {
-            group_id: row.get(0),
-            group: row.get(1),
-            time_zone: row.get(2),
-            role: GroupRole::Admin,
-        })
-        .collect())
 }
 
 /// The groups of a user, by name.
@@ -397,9 +396,21 @@ fn refused(error: postgres::Error, name: &str) -> StoreError {
         Some(&SqlState::UNIQUE_VIOLATION) => StoreError::Refused(format!(
             "there is a user {name} already; upper and lower case make no difference"
         )),
-        Some(&SqlState::CHECK_VIOLATION) => StoreError::Refused(format!(
-            "{name:?} cannot be a user's name: 1 to 100 signs, no space at either end, no control characters"
-        )),
+        Some(&SqlState::CHECK_VIOLATION) => unfit(name),
         _ => error.into(),
     }
+}
+
+/// No text of PostgreSQL has a NUL.
+fn storable(name: &str) -> Result<(), StoreError> {
+    if name.contains('\0') {
+        return Err(unfit(name));
+    }
+    Ok(())
+}
+
+fn unfit(name: &str) -> StoreError {
+    StoreError::Refused(format!(
+        "{name:?} cannot be a user's name: 1 to 100 signs, no space at either end, no control characters"
+    ))
 }

@@ -3,18 +3,19 @@
 //! Whatever becomes of them concerns the web alone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::worker::{Role, State, Worker};
 use super::{RESTART_FINISH, Supervisor, systemd};
 use crate::backoff::Backoff;
 use crate::clock::{self, Millis};
-use crate::conf::Http;
+use crate::conf::{Http, Listen, TlsFiles};
 use crate::facts::{self, Fact};
 use crate::hub::{Listener, UnboundReport};
 use crate::port::bind;
-use crate::web::Site;
 use crate::web::ask::Pool;
+use crate::web::tls::{self, Loaded, TlsError};
+use crate::web::{Site, Tls};
 
 /// Between two tries to bind.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -45,6 +46,15 @@ impl Supervisor {
         };
         let before = self.web_unbound.take();
         let (mut bound, mut reasons) = (Vec::new(), Vec::new());
+        // Without its certificate nothing is answered: those who come by https would only be told riddles.
+        let tls = match self.conf.http.tls.as_ref().map(read_certificate) {
+            None => None,
+            Some(Ok(loaded)) => Some(Tls::new(&loaded)),
+            Some(Err(error)) => {
+                let reason = error.to_string();
+                return self.web_not_bound(&listen, before, reason);
+            }
+        };
         for result in bind::bind(&listen, &self.passed) {
             match result {
                 Ok(one) => {
@@ -60,7 +70,7 @@ impl Supervisor {
         let mut reason = reasons.join("; ");
         if !bound.is_empty() {
             let addresses: Vec<_> = bound.iter().map(|one| one.address).collect();
-            let site = Site::new(bound);
+            let site = Site::new(bound, tls);
             let label = site.label();
             match self
                 .hire_queries()
@@ -79,6 +89,11 @@ impl Supervisor {
                 }
             }
         }
+        self.web_not_bound(&listen, before, reason);
+    }
+
+    /// Tries again later.
+    fn web_not_bound(&mut self, listen: &Listen, before: Option<Unbound>, reason: String) {
         // A try like the one before is no news.
         if before.as_ref().is_none_or(|before| before.reason != reason) {
             facts::say(
@@ -121,7 +136,7 @@ impl Supervisor {
     /// A reload moves the web: the old thread leaves, and the new one takes its place as soon as the address is free.
     pub(super) fn move_web(&mut self, http: Http) {
         if self.conf.http == http {
-            return;
+            return self.renew_certificate();
         }
         for worker in &mut self.workers {
             if let Role::Web(site) = &worker.role {
@@ -142,4 +157,43 @@ impl Supervisor {
         self.workers.retain(|worker| worker.state != State::Done);
         self.open_web();
     }
+
+    /// A reload reads the certificate again, for connections from then on; one that cannot be used changes nothing.
+    fn renew_certificate(&mut self) {
+        let Some(files) = self.conf.http.tls.clone() else {
+            return;
+        };
+        let webs = self.workers.iter().filter_map(|worker| match &worker.role {
+            Role::Web(site) => site.tls(),
+            _ => None,
+        });
+        let webs: Vec<&Tls> = webs.collect();
+        if webs.is_empty() {
+            // It waits for a certificate, perhaps for this one.
+            if self.web_unbound.is_some() {
+                self.open_web();
+            }
+            return;
+        }
+        match read_certificate(&files) {
+            Ok(loaded) => webs.iter().for_each(|tls| tls.renew(&loaded)),
+            Err(error) => facts::say(
+                Fact::WebCertificateBad,
+                format_args!("error={error}: the one before is used further"),
+            ),
+        }
+    }
+}
+
+/// Reads it and says until when it is good.
+fn read_certificate(files: &TlsFiles) -> Result<Loaded, TlsError> {
+    let loaded = tls::load(files)?;
+    let days = loaded
+        .lasts(SystemTime::now())
+        .map_or(0, |lasts| lasts.as_secs() / 86_400);
+    facts::say(
+        Fact::WebCertificate,
+        format_args!("file={} days_left={days}", files.certificate.display()),
+    );
+    Ok(loaded)
 }

@@ -2,7 +2,7 @@
 //!
 //! The blocking client must not be used on the runtime, and a slow answer must not hold the web thread. So a handler leaves its work as
 //! a closure at the desk, a `query` thread does it with its own connection, and the handler waits for it, asynchronously and not for
-//! ever. Two pools, so that somebody's report of a year does not keep everybody's map waiting.
+//! ever. Three pools, so that somebody's report of a year does not keep everybody's map waiting.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -35,21 +35,27 @@ pub enum Pool {
     Quick,
     /// Reports and exports.
     Slow,
+    /// Logins, whose passwords keep a processor busy.
+    Login,
 }
 
 impl Pool {
-    /// Both.
-    pub const ALL: [Pool; 2] = [Pool::Quick, Pool::Slow];
+    /// All.
+    pub const ALL: [Pool; 3] = [Pool::Quick, Pool::Slow, Pool::Login];
 
     /// Its threads, each with a connection once it was asked something.
     pub fn n_threads(self) -> usize {
-        2
+        match self {
+            Pool::Quick | Pool::Slow => 2,
+            // Passwords never take more than one processor.
+            Pool::Login => 1,
+        }
     }
 
     /// What one statement may take.
     pub fn statement(self) -> Duration {
         match self {
-            Pool::Quick => Duration::from_secs(10),
+            Pool::Quick | Pool::Login => Duration::from_secs(10),
             Pool::Slow => Duration::from_secs(60),
         }
     }
@@ -59,6 +65,7 @@ impl Pool {
         match self {
             Pool::Quick => "query",
             Pool::Slow => "report",
+            Pool::Login => "login",
         }
     }
 }
@@ -71,6 +78,7 @@ pub type Question = Box<dyn FnOnce(Result<&mut Client, &StoreError>, &Life) + Se
 pub struct Desk {
     quick: Sender<Question>,
     slow: Sender<Question>,
+    login: Sender<Question>,
 }
 
 /// Where the threads take them.
@@ -78,6 +86,7 @@ pub struct Desk {
 pub struct Queues {
     quick: Receiver<Question>,
     slow: Receiver<Question>,
+    login: Receiver<Question>,
 }
 
 impl Queues {
@@ -86,6 +95,7 @@ impl Queues {
         match pool {
             Pool::Quick => self.quick.clone(),
             Pool::Slow => self.slow.clone(),
+            Pool::Login => self.login.clone(),
         }
     }
 }
@@ -94,11 +104,13 @@ impl Queues {
 pub fn desk() -> (Desk, Queues) {
     let (quick, quick_queue) = crossbeam_channel::bounded(WAITING_MAX);
     let (slow, slow_queue) = crossbeam_channel::bounded(WAITING_MAX);
+    let (login, login_queue) = crossbeam_channel::bounded(WAITING_MAX);
     let queues = Queues {
         quick: quick_queue,
         slow: slow_queue,
+        login: login_queue,
     };
-    (Desk { quick, slow }, queues)
+    (Desk { quick, slow, login }, queues)
 }
 
 impl Desk {
@@ -195,6 +207,7 @@ impl Desk {
         let queue = match pool {
             Pool::Quick => &self.quick,
             Pool::Slow => &self.slow,
+            Pool::Login => &self.login,
         };
         queue.try_send(question).map_err(|_| Refusal::busy())
     }

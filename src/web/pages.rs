@@ -30,7 +30,88 @@ macro_rules! files {
 }
 
 files! {
+    "asset.css"
+    "asset.html"
+    "assets.html"
+    "css/pages.css"
+    "device.html"
+    "devices.html"
+    "icon.svg"
     "index.html"
+    "js/api.js"
+    "js/asset/chartdata.js"
+    "js/asset/chartmenu.js"
+    "js/asset/chartpaint.js"
+    "js/asset/charts.js"
+    "js/asset/eventlist.js"
+    "js/asset/head.js"
+    "js/asset/page.js"
+    "js/asset/records.js"
+    "js/asset/replay.js"
+    "js/asset/span.js"
+    "js/asset/track.js"
+    "js/asset/trackcolours.js"
+    "js/asset/trackmap.js"
+    "js/assets/edit.js"
+    "js/assets/main.js"
+    "js/device/main.js"
+    "js/device/quarantine.js"
+    "js/device/records.js"
+    "js/devices/add.js"
+    "js/devices/edit.js"
+    "js/devices/main.js"
+    "js/devices/models.js"
+    "js/devices/waiting.js"
+    "js/dom.js"
+    "js/icons.js"
+    "js/login/main.js"
+    "js/login/next.js"
+    "js/map/address.js"
+    "js/map/basemap.js"
+    "js/map/details.js"
+    "js/map/filters.js"
+    "js/map/fleet.js"
+    "js/map/list.js"
+    "js/map/live.js"
+    "js/map/markers.js"
+    "js/map/page.js"
+    "js/map/paintlayer.js"
+    "js/map/sheet.js"
+    "js/pages/address.js"
+    "js/pages/form.js"
+    "js/pages/frame.js"
+    "js/reports/cells.js"
+    "js/reports/main.js"
+    "js/reports/parameters.js"
+    "js/reports/pictures.js"
+    "js/reports/result.js"
+    "js/reports/span.js"
+    "js/reports/subject.js"
+    "js/server/chart.js"
+    "js/server/latency.js"
+    "js/server/main.js"
+    "js/server/rates.js"
+    "js/server/tables.js"
+    "js/settings/account.js"
+    "js/settings/audit.js"
+    "js/settings/groups.js"
+    "js/settings/main.js"
+    "js/settings/parameters.js"
+    "js/settings/users.js"
+    "js/shell.js"
+    "js/states.js"
+    "js/theme.js"
+    "js/time.js"
+    "js/ui.js"
+    "js/units.js"
+    "js/vendor.js"
+    "login.html"
+    "manifest.webmanifest"
+    "map.css"
+    "reports.html"
+    "server.html"
+    "settings.html"
+    "style.css"
     "vendor/leaflet/LICENSE"
     "vendor/leaflet/leaflet.css"
     "vendor/leaflet/leaflet.js"
@@ -44,7 +125,17 @@ files! {
 }
 
 /// Addresses of pages and the file of each.
-const PAGES: &[(&str, &str)] = &[("/", "index.html")];
+const PAGES: &[(&str, &str)] = &[
+    ("/", "index.html"),
+    ("/asset/{id}", "asset.html"),
+    ("/assets", "assets.html"),
+    ("/device/{imei}", "device.html"),
+    ("/devices", "devices.html"),
+    ("/login", "login.html"),
+    ("/reports", "reports.html"),
+    ("/server", "server.html"),
+    ("/settings", "settings.html"),
+];
 
 /// A file, ready to be sent.
 struct File {

@@ -102,8 +102,17 @@ impl Refusal {
 
     /// What became of a question at the database.
     pub(super) fn of_store(error: &StoreError) -> Refusal {
-        if let StoreError::Refused(text) = error {
-            return Refusal::invalid(text.clone());
+        match error {
+            StoreError::Refused(text) => return Refusal::invalid(text.clone()),
+            StoreError::Missing(text) => return Refusal::not_found(text.clone()),
+            StoreError::Taken(text) => return Refusal::conflict(text.clone()),
+            StoreError::Invalid(mistakes) => {
+                let mut refusal = Refusal::invalid(error.to_string());
+                let fields = mistakes.iter().map(|one| (one.field, one.text.clone()));
+                refusal.fields = fields.collect();
+                return refusal;
+            }
+            _ => {}
         }
         if error.is_away() {
             let text = "the database does not answer at the moment; what devices send is kept";

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::access::Access;
 use super::ask::Desk;
 use super::live::Board;
 use crate::conf::Http;
@@ -10,7 +11,12 @@ use crate::hub::Hub;
 
 /// What answers are made of: one place for all pages. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Around>);
+pub(super) struct Shared(Arc<Parts>);
+
+struct Parts {
+    around: Around,
+    access: Access,
+}
 
 /// What the supervisor gives the web.
 #[derive(Clone)]
@@ -27,7 +33,15 @@ pub struct Around {
 
 impl Shared {
     pub(super) fn new(around: Around) -> Shared {
-        Shared(Arc::new(around))
+        Shared(Arc::new(Parts {
+            access: Access::default(),
+            around,
+        }))
+    }
+
+    /// Who is known, and how often somebody tried to be.
+    pub(super) fn access(&self) -> &Access {
+        &self.0.access
     }
 }
 
@@ -35,6 +49,6 @@ impl Deref for Shared {
     type Target = Around;
 
     fn deref(&self) -> &Around {
-        &self.0
+        &self.0.around
     }
 }

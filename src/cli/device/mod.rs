@@ -1,10 +1,12 @@
 //! `trackport device`: says which devices may log in, and shows what is known of them.
 //!
-//! Works on the database alone; a running server hears of each change by itself. `sheet.rs` reads and writes CSV,
-//! `show.rs` is the text and JSON for people and programs. Only `forget.rs`, which erases a device, speaks to the server as well.
+//! Works on the database alone; a running server hears of each change by itself. `show.rs` is the text and JSON for people and
+//! programs, `model.rs` is about models, `replace.rs` puts one device in the place of another. Only `forget.rs`, which erases a device,
+//! speaks to the server as well.
 
 mod forget;
-mod sheet;
+mod model;
+mod replace;
 mod show;
 
 use std::collections::HashMap;
@@ -16,10 +18,12 @@ use std::time::SystemTime;
 use anyhow::Context;
 use postgres::Client;
 
-use super::{Failed, WrongUsage, database, models, text};
+use super::{Failed, WrongUsage, database, text};
 use crate::imei::Imei;
+use crate::models;
+use crate::sheet::{self, ImportError, Mistake, Row};
+use crate::store::asset;
 use crate::store::device::{self, Device, DeviceChange, DeviceState};
-use sheet::Row;
 
 /// What to do with devices.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -42,6 +46,9 @@ pub enum Command {
     /// The first line names the columns; `imei` is the only one that must be there, the others are those of `export`.
     /// A column that is not there leaves what is known, an empty cell takes it away. Commas, semicolons and tabs
     /// are understood. Either all lines are taken or none: every mistake is told with its line.
+    ///
+    /// `asset` names the asset in which the device is, `group` that asset's group, each by name or number. An asset that is not
+    /// there yet comes into being; a group has to be there. Empty cells of these two leave the device where it is.
     #[command(after_help = "Example:\n  trackport device import fleet.csv --dry-run")]
     Import {
         /// The CSV file; - reads standard input
@@ -78,7 +85,8 @@ pub enum Command {
     },
     /// Change what is known of a device; what is not named stays
     ///
-    /// The model decides what the IO elements of the device mean.
+    /// The model decides what the IO elements of the device mean. When it changes, the running server fills the columns of all records
+    /// that are there anew, in the background; `device show` says how far it is.
     #[command(
         after_help = "Example:\n  trackport device set 356307042441013 --model FMB920 --note \"new antenna\""
     )]
@@ -88,6 +96,26 @@ pub enum Command {
         /// What is to be changed.
         #[command(flatten)]
         about: About,
+    },
+    /// Say which models fit what a device sends, or every device that has no model
+    ///
+    /// Compares the IO elements of its newest records, ids and widths, with the maker's tables. Nothing is changed: `device set --model` sets
+    /// the model. Models that cannot be told apart by what is sent are named together.
+    #[command(after_help = "Example:\n  trackport device suggest 356307042441013")]
+    Suggest {
+        /// The device; without it every accepted device that has no model
+        imei: Option<Imei>,
+    },
+    /// Have the running server fill the columns of a device's records anew from what was sent
+    ///
+    /// Happens by itself when the model changes. By hand it is of use after an upgrade that knows more elements.
+    #[command(after_help = "Example:\n  trackport device recompute --all")]
+    Recompute {
+        /// The devices
+        imeis: Vec<Imei>,
+        /// Every device
+        #[arg(long)]
+        all: bool,
     },
     /// Let devices in, for example such as were refused
     Accept {
@@ -109,6 +137,12 @@ pub enum Command {
         /// Its new name
         name: String,
     },
+    /// Put a new device in the place of another: the asset and its past stay
+    #[command(after_help = "\
+Examples:
+  trackport device replace 356307042441013 356307042441021
+  trackport device replace 356307042441013 356307042441021 --at 2026-11-24T08:30:00Z")]
+    Replace(replace::Args),
     /// Take devices out of the fleet; their records stay and their sessions are closed
     ///
     /// Removing is a state and can be taken back: `device add` brings a device back with its records. What erases a device for
@@ -219,14 +253,16 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
         Command::Export { file } => return export(path, file.as_deref()),
         Command::List { state, json } => return list(path, state.map(DeviceState::from), *json),
         Command::Show { imei, json } => {
-            let shown = device::show(&mut database::connect(path)?, *imei)?;
+            let mut client = database::connect(path)?;
+            let shown = device::show(&mut client, *imei)?;
             let Some(shown) = shown else {
                 anyhow::bail!("there is no device {imei}: `device add` makes one");
             };
+            let asset = asset::of_device(&mut client, shown.device.id)?;
             if *json {
-                writeln!(out, "{}", show::json(&shown))?;
+                writeln!(out, "{}", show::json(&shown, asset.as_ref()))?;
             } else {
-                show::write(&mut out, &shown, SystemTime::now())?;
+                show::write(&mut out, &shown, asset.as_ref(), SystemTime::now())?;
             }
         }
         Command::Set { imei, about } => {
@@ -239,6 +275,14 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             device::set(&mut database::connect(path)?, *imei, &change)?;
             writeln!(out, "{imei} is changed")?;
         }
+        Command::Suggest { imei } => {
+            drop(out);
+            return model::suggest_models(path, *imei);
+        }
+        Command::Recompute { imeis, all } => {
+            drop(out);
+            return model::recompute(path, imeis, *all);
+        }
         Command::Accept { imeis } => return decide(path, imeis, device::accept),
         Command::Refuse { imeis } => return decide(path, imeis, device::refuse),
         Command::Rename { imei, name } => {
@@ -250,6 +294,7 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             }
         }
         Command::Remove { imeis } => return decide(path, imeis, device::remove),
+        Command::Replace(args) => return replace::run(args, path, &mut out),
         Command::Forget(args) => {
             // It asks and waits; nobody else shall wait for standard output meanwhile.
             drop(out);
@@ -308,13 +353,15 @@ fn list(path: &Path, state: Option<DeviceState>, json: bool) -> anyhow::Result<(
 }
 
 fn export(path: &Path, file: Option<&Path>) -> anyhow::Result<()> {
-    let devices = device::list(&mut database::connect(path)?, true)?;
+    let mut client = database::connect(path)?;
+    let devices = device::list(&mut client, true)?;
+    let places = asset::of_devices(&mut client)?;
     match file.filter(|file| *file != Path::new("-")) {
-        None => sheet::write(io::stdout().lock(), &devices)?,
+        None => sheet::write(io::stdout().lock(), &devices, &places)?,
         Some(file) => {
             let name = || file.display().to_string();
             let out = File::create(file).with_context(name)?;
-            sheet::write(out, &devices).with_context(name)?;
+            sheet::write(out, &devices, &places).with_context(name)?;
             eprintln!(
                 "{} written to {}",
                 text::count(devices.len(), "device"),
@@ -337,16 +384,7 @@ fn import(path: &Path, file: &Path, dry_run: bool) -> anyhow::Result<()> {
     };
     let rows = match sheet::read(&bytes) {
         Ok(rows) => rows,
-        Err(mistakes) => {
-            for mistake in &mistakes {
-                eprintln!("{name}:{mistake}");
-            }
-            eprintln!(
-                "trackport: {} in {name}; nothing is imported",
-                text::count(mistakes.len(), "mistake")
-            );
-            return Err(Failed.into());
-        }
+        Err(mistakes) => return Err(told(&name, &mistakes)),
     };
     warn_of_rows(&name, &rows);
     let mut client = database::connect(path)?;
@@ -356,17 +394,17 @@ fn import(path: &Path, file: &Path, dry_run: bool) -> anyhow::Result<()> {
         .collect();
     let mut out = io::stdout().lock();
     if dry_run {
-        for line in sheet::differences(&rows, &before) {
+        for line in sheet::differences(&rows, &before, &asset::of_devices(&mut client)?) {
             writeln!(out, "{line}")?;
         }
         writeln!(out, "nothing is changed (--dry-run)")?;
         return Ok(());
     }
-    let changes: Vec<(Imei, DeviceChange)> = rows
-        .iter()
-        .map(|row| (row.imei, row.change.clone()))
-        .collect();
-    let imported = device::import(&mut client, &changes)?;
+    let imported = match sheet::import(&mut client, &rows) {
+        Ok(imported) => imported,
+        Err(ImportError::Mistakes(mistakes)) => return Err(told(&name, &mistakes)),
+        Err(ImportError::Store(error)) => return Err(error.into()),
+    };
     writeln!(
         out,
         "{} added, {} changed, {} as they were",
@@ -385,6 +423,18 @@ fn import(path: &Path, file: &Path, dry_run: bool) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Says what is wrong in which line.
+fn told(name: &str, mistakes: &[Mistake]) -> anyhow::Error {
+    for mistake in mistakes {
+        eprintln!("{name}:{mistake}");
+    }
+    eprintln!(
+        "trackport: {} in {name}; nothing is imported",
+        text::count(mistakes.len(), "mistake")
+    );
+    Failed.into()
 }
 
 /// Says what is odd about rows that are right: each unknown model once, wrong check digits by number.

@@ -7,8 +7,10 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::super::models;
 use super::super::text::{Table, ago, count, printable, time};
+use super::model::{progress_json, progress_text};
+use crate::models;
+use crate::store::asset::Asset;
 use crate::store::device::Contact;
 use crate::store::device::{Device, DeviceShown};
 
@@ -86,14 +88,19 @@ fn device_json(device: &Device) -> Value {
 }
 
 /// Everything that is known of a device, as JSON.
-pub(super) fn json(shown: &DeviceShown) -> Value {
+pub(super) fn json(shown: &DeviceShown, asset: Option<&Asset>) -> Value {
     let mut value = device_json(&shown.device);
+    value["asset"] = asset.map_or(
+        Value::Null,
+        |asset| json!({"id": asset.id, "name": asset.name, "group": asset.group}),
+    );
     value["connected"] = shown.connected.into();
     value["last_login_at"] = shown.last_login_at.map(time).into();
     value["last_contact_at"] = shown.last_contact_at.map(time).into();
     value["address"] = shown.address.map(|address| address.to_string()).into();
     value["port"] = shown.port.into();
     value["sends_before_ack_at"] = shown.sends_before_ack_at.map(time).into();
+    value["recompute"] = shown.recompute.as_ref().map_or(Value::Null, progress_json);
     value["latest_time"] = shown.latest_time.map(time).into();
     value["latest_fix"] = shown.latest_fix.map_or(Value::Null, |(at, longitude, latitude)| {
         json!({"time": time(at), "longitude": longitude, "latitude": latitude})
@@ -102,7 +109,12 @@ pub(super) fn json(shown: &DeviceShown) -> Value {
 }
 
 /// Everything that is known of a device, a line each, and what to do about it.
-pub(super) fn write(out: &mut impl Write, shown: &DeviceShown, now: SystemTime) -> io::Result<()> {
+pub(super) fn write(
+    out: &mut impl Write,
+    shown: &DeviceShown,
+    asset: Option<&Asset>,
+    now: SystemTime,
+) -> io::Result<()> {
     let device = &shown.device;
     let mut line = |name: &str, value: &str| writeln!(out, "{name:<14}{}", printable(value));
     let at = |at: Option<SystemTime>| {
@@ -126,6 +138,11 @@ pub(super) fn write(out: &mut impl Write, shown: &DeviceShown, now: SystemTime) 
     for (name, value) in device.attributes.as_object().into_iter().flatten() {
         line(&format!("  {}", printable(name)), &value.to_string())?;
     }
+    let placed = asset.map_or_else(
+        || "none: what it records now is seen by nobody but server administrators".to_owned(),
+        |asset| format!("{} ({}), group {}", asset.name, asset.id, asset.group),
+    );
+    line("asset", &placed)?;
     line("online", if shown.connected { "yes" } else { "no" })?;
     line("last login", &at(shown.last_login_at))?;
     line("last contact", &at(shown.last_contact_at))?;
@@ -142,6 +159,9 @@ pub(super) fn write(out: &mut impl Write, shown: &DeviceShown, now: SystemTime) 
             "newest fix",
             &format!("{latitude:.7} {longitude:.7}, {}", at(Some(time))),
         )?;
+    }
+    if let Some(progress) = &shown.recompute {
+        line("columns", &progress_text(progress, now))?;
     }
     line("added", &at(Some(device.created_at)))?;
     line("changed", &at(Some(device.updated_at)))?;
@@ -202,6 +222,7 @@ mod tests {
             sends_before_ack_at: sends_before_ack.then_some(now),
             latest_time: None,
             latest_fix: Some((now, 25.5, -54.25)),
+            recompute: None,
         };
         (shown, now)
     }
@@ -211,7 +232,7 @@ mod tests {
         let text = |sends_before_ack| {
             let (shown, now) = shown(sends_before_ack);
             let mut out = Vec::new();
-            write(&mut out, &shown, now).unwrap();
+            write(&mut out, &shown, None, now).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert!(text(true).contains("set \"ACK type\""));
@@ -238,7 +259,7 @@ mod tests {
     #[test]
     fn json_has_what_the_text_has() {
         let (shown, _) = shown(false);
-        let value = json(&shown);
+        let value = json(&shown, None);
         assert_eq!(value["imei"], "356307042441013");
         assert_eq!(value["latest_fix"]["longitude"], 25.5);
         assert_eq!(value["last_login_at"], Value::Null);

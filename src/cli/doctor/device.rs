@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use super::super::check_database::{self, Unasked};
 use super::super::finding::{Finding, Grade};
-use super::super::models;
 use super::super::text::{ago, count, printable, span, time};
 use super::{database, devices, other_user, report, server};
 use crate::conf::{self, Accept, Conf};
 use crate::control::client::{self, ClientError};
 use crate::control::messages::{DeviceNow, Request, Response, Session};
 use crate::imei::Imei;
+use crate::models;
 use crate::store::device::{self, DeviceShown, DeviceState};
 use crate::store::health::{self, Refusal};
 use crate::store::held::{self, Filter};

@@ -9,10 +9,10 @@ use std::io::BufRead;
 use postgres::Client;
 use serde_json::{Map, Value, json};
 
-use super::super::models;
 use super::mistakes::Mistakes;
 use super::table::{Row, Table};
 use crate::imei::Imei;
+use crate::models;
 use crate::store::device::{self, Device, DeviceChange, DeviceState};
 
 /// Devices changed in one transaction: whoever registers a new device meanwhile waits for no more.

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::super::decode::meaning;
 use super::super::text::{Table, ago, amount, bytes as size, printable, time};
+use crate::models::meaning;
 use crate::protocol::hex;
 use crate::protocol::teltonika::explain::{Explanation, explain};
 use crate::store::held::Held;

@@ -2,6 +2,7 @@
 //!
 //! Knows no socket and no clock. Invariants: a packet is given up only for its ack; times of records only grow.
 
+use super::lives::{Course, Flight, Life};
 use super::packet::Template;
 use super::road::Vehicle;
 use crate::backoff::Backoff;
@@ -41,11 +42,20 @@ pub(super) enum Heard {
     Unasked,
 }
 
+/// What a device has to tell.
+#[derive(Clone, Debug)]
+pub(super) enum Role {
+    /// Packets of one form.
+    Vehicle(Vehicle),
+    /// A life, and how far it is told.
+    Life(Box<Life>, Course),
+}
+
 /// The state of one device.
 #[derive(Clone, Debug)]
 pub(super) struct Device {
     pub(super) imei: Imei,
-    pub(super) vehicle: Vehicle,
+    pub(super) role: Role,
     pub(super) phase: Phase,
     /// When something is to be done unless something happens before, in ms of the caller's clock.
     pub(super) due_ms: u64,
@@ -53,13 +63,15 @@ pub(super) struct Device {
     pub(super) next_packet_ms: u64,
     /// Bytes of the packet or login in flight that the socket has taken.
     pub(super) n_written: usize,
+    /// It has taken all of them.
+    pub(super) is_written: bool,
     /// When the packet in flight was sent, in µs of the caller's clock.
     pub(super) sent_us: u64,
     pub(super) n_acked: u64,
     pub(super) connected_before: bool,
     pub(super) backoff: Backoff,
-    /// Time of the first record of the packet in flight.
-    in_flight_ms: Option<u64>,
+    /// The packet in flight.
+    in_flight: Option<Flight>,
     /// Time of the last record sent.
     last_ms: u64,
     answer: u32,
@@ -67,19 +79,20 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn new(imei: Imei, run: u64, due_ms: u64, backoff: Backoff) -> Device {
+    pub(super) fn new(imei: Imei, role: Role, due_ms: u64, backoff: Backoff) -> Device {
         Device {
             imei,
-            vehicle: Vehicle::new(imei.number(), run),
+            role,
             phase: Phase::Offline,
             due_ms,
             next_packet_ms: due_ms,
             n_written: 0,
+            is_written: false,
             sent_us: 0,
             n_acked: 0,
             connected_before: false,
             backoff,
-            in_flight_ms: None,
+            in_flight: None,
             last_ms: 0,
             answer: 0,
             n_answer_bytes: 0,
@@ -88,28 +101,43 @@ impl Device {
 
     /// Whether a packet was sent whose ack has not come.
     pub(super) fn has_packet(&self) -> bool {
-        self.in_flight_ms.is_some()
+        self.in_flight.is_some()
     }
 
-    /// Time of the first record of the packet to be sent: that in flight, else a new one whose last record is of `wall_ms`,
-    /// unless the records before it are as late.
-    pub(super) fn packet_ms(&mut self, template: &Template, wall_ms: u64) -> u64 {
-        if let Some(first_ms) = self.in_flight_ms {
-            return first_ms;
-        }
+    /// The packet in flight.
+    pub(super) fn in_flight(&self) -> Option<Flight> {
+        self.in_flight
+    }
+
+    /// Records in the packet in flight.
+    pub(super) fn n_records(&self) -> usize {
+        self.in_flight.map_or(0, |flight| flight.n_records.into())
+    }
+
+    /// This packet is in flight from now on.
+    pub(super) fn takes_off(&mut self, flight: Flight) {
+        self.in_flight = Some(flight);
+        self.last_ms = flight.last_ms;
+    }
+
+    /// The next packet of a vehicle: its last record is of `wall_ms`, unless the records before it are as late.
+    pub(super) fn next_flight(&self, template: &Template, wall_ms: u64) -> Flight {
         let span_ms = (template.n_records() as u64 - 1) * template.step_ms();
         let first_ms = wall_ms
             .saturating_sub(span_ms)
             .max(self.last_ms + template.step_ms());
-        self.last_ms = first_ms + span_ms;
-        self.in_flight_ms = Some(first_ms);
-        first_ms
+        Flight {
+            first_ms,
+            last_ms: first_ms + span_ms,
+            n_records: template.n_records() as u8,
+            newest: false,
+        }
     }
 
-    /// The packet in flight is acknowledged: returns the time of its first record.
-    pub(super) fn acked(&mut self) -> Option<u64> {
+    /// The packet in flight is acknowledged: returns it.
+    pub(super) fn acked(&mut self) -> Option<Flight> {
         self.n_acked += 1;
-        self.in_flight_ms.take()
+        self.in_flight.take()
     }
 
     /// A new connection, or a new answer to wait for.
@@ -120,7 +148,8 @@ impl Device {
     }
 
     /// What `bytes` mean, of which all belong to one answer at most, because one thing is asked at a time.
-    pub(super) fn hear(&mut self, bytes: &[u8], n_records: usize) -> Heard {
+    pub(super) fn hear(&mut self, bytes: &[u8]) -> Heard {
+        let n_records = self.n_records();
         let wanted = match self.phase {
             Phase::LoggingIn => 1,
             Phase::AwaitingAck => 4,
@@ -156,26 +185,33 @@ mod tests {
 
     fn device() -> Device {
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(2));
-        Device::new("350000000000000".parse().unwrap(), 1, 0, backoff)
+        let imei: Imei = "350000000000000".parse().unwrap();
+        let role = Role::Vehicle(Vehicle::new(imei.number(), 1));
+        Device::new(imei, role, 0, backoff)
+    }
+
+    /// A device with a packet of ten records in flight.
+    fn sending() -> Device {
+        let template = Template::new(Codec::Codec8, 10, 0, 1).unwrap();
+        let mut device = device();
+        device.takes_off(device.next_flight(&template, WALL_MS));
+        device
     }
 
     #[test]
     fn only_the_full_count_is_an_ack() {
-        let mut device = device();
+        let mut device = sending();
         device.awaits(Phase::AwaitingAck);
-        assert_eq!(device.hear(&[0, 0], 10), Heard::More);
-        assert_eq!(device.hear(&[0, 10], 10), Heard::Acked);
+        assert_eq!(device.hear(&[0, 0]), Heard::More);
+        assert_eq!(device.hear(&[0, 10]), Heard::Acked);
         for wrong in [0, 9, 11, 0x0A00_0000] {
             device.awaits(Phase::AwaitingAck);
-            assert_eq!(
-                device.hear(&u32::to_be_bytes(wrong), 10),
-                Heard::Wrong(wrong)
-            );
+            assert_eq!(device.hear(&u32::to_be_bytes(wrong)), Heard::Wrong(wrong));
         }
         device.awaits(Phase::AwaitingAck);
-        assert_eq!(device.hear(&[0, 0, 0, 10, 0], 10), Heard::Unasked);
+        assert_eq!(device.hear(&[0, 0, 0, 10, 0]), Heard::Unasked);
         device.awaits(Phase::Ready);
-        assert_eq!(device.hear(&[1], 10), Heard::Unasked);
+        assert_eq!(device.hear(&[1]), Heard::Unasked);
     }
 
     #[test]
@@ -187,24 +223,23 @@ mod tests {
             (2, Heard::Wrong(2)),
         ] {
             device.awaits(Phase::LoggingIn);
-            assert_eq!(device.hear(&[byte], 10), heard);
+            assert_eq!(device.hear(&[byte]), heard);
         }
     }
 
     #[test]
-    fn what_is_not_acknowledged_is_sent_again_and_times_never_repeat() {
+    fn a_packet_stays_in_flight_until_its_ack_and_times_never_repeat() {
         let template = Template::new(Codec::Codec8, 10, 0, 1).unwrap();
-        let mut device = device();
-        let first = device.packet_ms(&template, WALL_MS);
-        assert_eq!(first, WALL_MS - 9);
-        assert_eq!(device.packet_ms(&template, WALL_MS + 1000), first, "resent");
+        let mut device = sending();
+        let first = device.in_flight().unwrap();
+        assert_eq!((first.first_ms, first.last_ms), (WALL_MS - 9, WALL_MS));
         assert_eq!(device.acked(), Some(first));
-        assert_eq!(
-            device.packet_ms(&template, WALL_MS),
-            WALL_MS + 1,
-            "the clock stands still"
-        );
+        assert!(!device.has_packet());
+        let second = device.next_flight(&template, WALL_MS);
+        assert_eq!(second.first_ms, WALL_MS + 1, "the clock stands still");
+        device.takes_off(second);
         device.acked();
-        assert_eq!(device.packet_ms(&template, WALL_MS + 1000), WALL_MS + 991);
+        let third = device.next_flight(&template, WALL_MS + 1000);
+        assert_eq!(third.first_ms, WALL_MS + 991);
     }
 }

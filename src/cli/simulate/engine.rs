@@ -15,14 +15,16 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use super::device::{Device, Heard, Phase};
+use super::device::{Device, Heard, Phase, Role};
 use super::latency::Histogram;
+use super::lives::fleet::{self, Mix};
+use super::lives::{self, Course, Life, Step, Teller, Telling};
 use super::packet::Template;
-use super::road::mix;
+use super::road::{Vehicle, mix};
 use super::socket;
 use super::tally::Tally;
 use crate::backoff::Backoff;
-use crate::imei::Imei;
+use crate::imei::{Imei, ImeiError};
 use crate::protocol::teltonika::encode;
 
 /// The longest wait: how soon a stop is seen.
@@ -39,10 +41,8 @@ const REMEMBERED_MS: u64 = 500;
 pub(super) struct Plan {
     /// Where the server is; the first address is used.
     pub(super) to: SocketAddr,
-    pub(super) first_imei: u64,
-    pub(super) template: Template,
-    /// `None`: each packet follows the ack of the last.
-    pub(super) interval_ms: Option<u64>,
+    pub(super) first_imei: Imei,
+    pub(super) traffic: Traffic,
     /// Packets of each device.
     pub(super) packets: Option<u64>,
     /// New connections per second, by this thread.
@@ -50,6 +50,51 @@ pub(super) struct Plan {
     pub(super) answer_timeout_ms: u64,
     /// Differs from run to run.
     pub(super) run: u64,
+}
+
+/// What the devices send.
+#[derive(Debug)]
+pub(super) enum Traffic {
+    /// Packets of one form.
+    Packets {
+        template: Template,
+        /// `None`: each packet follows the ack of the last.
+        interval_ms: Option<u64>,
+    },
+    /// What they live through.
+    Lives {
+        telling: Telling,
+        mix: Mix,
+        /// The time of their lives when the simulation begins, and how fast it runs until it is now.
+        clock: LifeClock,
+    },
+}
+
+/// The time of lives: it begins in the past, if it is told to, and catches up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LifeClock {
+    /// Since 1970, when the simulation begins.
+    pub(super) wall_ms: u64,
+    /// The time of lives then.
+    pub(super) life_ms: u64,
+    /// Everything before is told already.
+    pub(super) told_ms: u64,
+    /// Milliseconds of life in each millisecond, until it is now.
+    pub(super) speed: f64,
+}
+
+impl LifeClock {
+    /// The time of lives, so long after the begin.
+    fn life_ms(&self, elapsed_ms: u64) -> u64 {
+        let lived_ms = (elapsed_ms as f64 * self.speed) as u64;
+        (self.life_ms + lived_ms).min(self.wall_ms + elapsed_ms)
+    }
+
+    /// How long after the begin the time of lives is `life_ms`.
+    fn elapsed_ms(&self, life_ms: u64) -> u64 {
+        let fast_ms = life_ms.saturating_sub(self.life_ms) as f64 / self.speed;
+        (fast_ms.ceil() as u64).max(life_ms.saturating_sub(self.wall_ms))
+    }
 }
 
 /// Plays the devices with these numbers until they are done or `tally.stop` is set; returns how long acks took.
@@ -77,6 +122,31 @@ pub(super) fn play(plan: &Plan, devices: Range<u32>, tally: &Tally) -> io::Resul
     Ok(engine.latency)
 }
 
+impl Plan {
+    fn interval_ms(&self) -> Option<u64> {
+        match &self.traffic {
+            Traffic::Packets { interval_ms, .. } => *interval_ms,
+            Traffic::Lives { .. } => None,
+        }
+    }
+
+    /// The device with this number, and what it has to tell.
+    fn device(&self, index: u32) -> Result<(Imei, Role), ImeiError> {
+        match &self.traffic {
+            Traffic::Packets { .. } => {
+                let imei = Imei::from_number(self.first_imei.number() + u64::from(index))?;
+                Ok((imei, Role::Vehicle(Vehicle::new(imei.number(), self.run))))
+            }
+            Traffic::Lives { mix, clock, .. } => {
+                let imei = fleet::imei(self.first_imei, index)?;
+                let life = Life::new(mix.kind(index), self.run, index.into());
+                let course = Course::new(&life, clock.told_ms, clock.life_ms);
+                Ok((imei, Role::Life(Box::new(life), course)))
+            }
+        }
+    }
+}
+
 struct Engine<'a> {
     plan: &'a Plan,
     tally: &'a Tally,
@@ -90,6 +160,7 @@ struct Engine<'a> {
     start: Instant,
     stopping: bool,
     latency: Histogram,
+    teller: Option<Teller>,
     packet: Vec<u8>,
     remembered: String,
     handed_on_ms: u64,
@@ -97,16 +168,16 @@ struct Engine<'a> {
 
 impl<'a> Engine<'a> {
     fn new(plan: &'a Plan, indices: Range<u32>, tally: &'a Tally) -> io::Result<Engine<'a>> {
-        let n_devices = indices.len() as u64;
         let backoff = Backoff::new(BACKOFF[0], BACKOFF[1]);
         let mut devices = Vec::with_capacity(indices.len());
         for (place, index) in (0..).zip(indices.clone()) {
-            let imei = Imei::from_number(plan.first_imei + u64::from(index))
+            let (imei, role) = plan
+                .device(index)
                 .map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))?;
             let connect_ms = place * 1000 / u64::from(plan.connects_per_s.max(1));
-            let mut device = Device::new(imei, plan.run, connect_ms, backoff.clone());
+            let mut device = Device::new(imei, role, connect_ms, backoff.clone());
             // Spread over the interval, as devices that were switched on at different times are.
-            let spread_ms = plan.interval_ms.unwrap_or(0) * place / n_devices.max(1);
+            let spread_ms = plan.interval_ms().unwrap_or(0) * place / (indices.len() as u64).max(1);
             device.next_packet_ms = connect_ms.max(spread_ms);
             devices.push(device);
         }
@@ -127,7 +198,11 @@ impl<'a> Engine<'a> {
             start: Instant::now(),
             stopping: false,
             latency: Histogram::new(),
-            packet: Vec::with_capacity(plan.template.n_bytes()),
+            teller: match &plan.traffic {
+                Traffic::Packets { .. } => None,
+                Traffic::Lives { telling, .. } => Some(Teller::new(*telling)),
+            },
+            packet: Vec::new(),
             remembered: String::new(),
             handed_on_ms: 0,
         })
@@ -331,10 +406,9 @@ impl<'a> Engine<'a> {
     }
 
     fn hear(&mut self, place: usize, bytes: &[u8]) -> io::Result<()> {
-        let n_records = self.plan.template.n_records();
         let device = &mut self.devices[place];
-        let (imei, phase) = (device.imei, device.phase);
-        match device.hear(bytes, n_records) {
+        let (imei, phase, n_records) = (device.imei, device.phase, device.n_records());
+        match device.hear(bytes) {
             Heard::More => {}
             Heard::LoginAccepted => {
                 device.backoff.reset();
@@ -371,24 +445,31 @@ impl<'a> Engine<'a> {
         let device = &mut self.devices[place];
         self.latency.add(now_us.saturating_sub(device.sent_us));
         self.tally.acked.add(1);
+        self.tally.acked_records.add(device.n_records() as u64);
         self.tally.unacked.subtract(1);
-        let first_ms = device.acked();
-        if let Some(first_ms) = first_ms.filter(|_| self.tally.remembers()) {
-            self.plan
-                .template
-                .write(&device.vehicle, first_ms, &mut self.packet);
-            for (time_ms, digest) in self.plan.template.keys(&self.packet) {
+        if self.tally.remembers() {
+            self.make_packet(place);
+            let keys = match &self.plan.traffic {
+                Traffic::Packets { template, .. } => template.keys(&self.packet).collect(),
+                Traffic::Lives { .. } => lives::keys(&self.packet),
+            };
+            for (time_ms, digest) in keys {
                 // Writing to a String cannot fail.
-                let _ = writeln!(self.remembered, "{} {time_ms} {digest}", device.imei);
+                let _ = writeln!(
+                    self.remembered,
+                    "{} {time_ms} {digest}",
+                    self.devices[place].imei
+                );
             }
         }
         let device = &mut self.devices[place];
+        device.acked();
         let done = self
             .plan
             .packets
             .is_some_and(|packets| device.n_acked >= packets);
         device.awaits(Phase::Ready);
-        if let Some(interval_ms) = self.plan.interval_ms {
+        if let Some(interval_ms) = self.plan.interval_ms() {
             // Late packets do not bunch up: the rhythm goes on from now.
             device.next_packet_ms = (device.next_packet_ms + interval_ms).max(now_us / 1000);
         }
@@ -403,9 +484,14 @@ impl<'a> Engine<'a> {
     /// A logged-in device sends its next packet, now or when it is due.
     fn next(&mut self, place: usize) {
         let device = &self.devices[place];
-        let now_ms = self.now_ms();
-        if device.has_packet() || self.plan.interval_ms.is_none() || device.next_packet_ms <= now_ms
-        {
+        let is_due = match &self.plan.traffic {
+            Traffic::Packets { interval_ms, .. } => {
+                interval_ms.is_none() || device.next_packet_ms <= self.now_ms()
+            }
+            // What comes next is asked for when it is sent.
+            Traffic::Lives { .. } => true,
+        };
+        if device.has_packet() || is_due {
             self.send_packet(place);
         } else {
             self.plan_at(place, device.next_packet_ms);
@@ -417,17 +503,71 @@ impl<'a> Engine<'a> {
             self.tally.resent.add(1);
         } else if self.stopping {
             return self.finish(place);
-        } else {
+        } else if self.choose_packet(place) {
             self.tally.unacked.add(1);
+        } else {
+            return;
         }
         self.tally.sent.add(1);
         let now_us = self.now_us();
         let device = &mut self.devices[place];
         device.n_written = 0;
+        device.is_written = false;
         device.sent_us = now_us;
         device.awaits(Phase::AwaitingAck);
         self.plan_at(place, now_us / 1000 + self.plan.answer_timeout_ms);
         self.write(place);
+    }
+
+    /// Chooses the packet that a device sends now; `false` if it sends none, but something else is planned.
+    fn choose_packet(&mut self, place: usize) -> bool {
+        let now_ms = self.now_ms();
+        let device = &mut self.devices[place];
+        let (clock, step) = match (&self.plan.traffic, &mut device.role, &mut self.teller) {
+            (Traffic::Lives { clock, .. }, Role::Life(life, course), Some(teller)) => {
+                (clock, course.step(teller, life, clock.life_ms(now_ms)))
+            }
+            (Traffic::Packets { template, .. }, ..) => {
+                device.takes_off(device.next_flight(template, wall_ms()));
+                return true;
+            }
+            _ => return false,
+        };
+        match step {
+            Step::Send(flight) => {
+                device.takes_off(flight);
+                return true;
+            }
+            Step::Wait(life_ms) => {
+                let due_ms = clock.elapsed_ms(life_ms).max(now_ms + 1);
+                self.plan_at(place, due_ms);
+            }
+            Step::Away(life_ms) => {
+                let due_ms = clock.elapsed_ms(life_ms).max(now_ms + 1);
+                self.drop_stream(place);
+                self.devices[place].awaits(Phase::Offline);
+                self.plan_at(place, due_ms);
+            }
+            Step::Silent => self.finish(place),
+        }
+        false
+    }
+
+    /// Makes the packet in flight.
+    fn make_packet(&mut self, place: usize) {
+        let device = &self.devices[place];
+        let Some(flight) = device.in_flight() else {
+            return;
+        };
+        match (&self.plan.traffic, &device.role, &mut self.teller) {
+            (Traffic::Packets { template, .. }, Role::Vehicle(vehicle), _) => {
+                template.write(vehicle, flight.first_ms, &mut self.packet);
+            }
+            (Traffic::Lives { .. }, Role::Life(life, _), Some(teller)) => {
+                teller.write(life, flight, &mut self.packet);
+            }
+            _ => {}
+        }
     }
 
     /// Writes as much of the login or packet in flight as the socket takes.
@@ -438,14 +578,10 @@ impl<'a> Engine<'a> {
                 self.packet.clear();
                 self.packet.extend_from_slice(&encode::login(device.imei));
             }
-            Phase::AwaitingAck if device.n_written < self.plan.template.n_bytes() => {
-                let first_ms = device.packet_ms(&self.plan.template, wall_ms());
-                self.plan
-                    .template
-                    .write(&device.vehicle, first_ms, &mut self.packet);
-            }
+            Phase::AwaitingAck if !device.is_written => self.make_packet(place),
             _ => return,
         }
+        let device = &mut self.devices[place];
         while device.n_written < self.packet.len() {
             let Some(stream) = self.streams[place].as_mut() else {
                 return;
@@ -457,6 +593,7 @@ impl<'a> Engine<'a> {
                 Err(_) => return self.lose(place),
             }
         }
+        device.is_written = true;
     }
 }
 

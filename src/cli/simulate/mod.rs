@@ -1,11 +1,13 @@
 //! `trackport simulate`: plays a whole fleet of devices and checks every acknowledgement.
 //!
-//! `engine.rs` is the thread with the connections (`socket.rs`), `device.rs` one device, `packet.rs` and `road.rs` what it sends, `tally.rs`,
-//! `latency.rs` and `report.rs` what comes of it. Knows nothing of the server but the protocol.
+//! `engine.rs` is the thread with the connections (`socket.rs`), `device.rs` one device, `packet.rs` and `road.rs` what it sends as fast as it
+//! can, `lives/` what it sends when it has a life, `tally.rs`, `latency.rs` and `report.rs` what comes of it. Knows nothing of the server but
+//! the protocol.
 
 mod device;
 mod engine;
 mod latency;
+mod lives;
 mod packet;
 mod report;
 mod road;
@@ -24,8 +26,11 @@ use anyhow::Context;
 use super::{Failed, WrongUsage, network, text};
 use crate::conf::parse_duration;
 use crate::imei::Imei;
-use engine::Plan;
+use crate::protocol::teltonika as wire;
+use engine::{LifeClock, Plan, Traffic};
 use latency::Histogram;
+use lives::fleet::{self, Mix};
+use lives::{Rhythm, Telling};
 use packet::Template;
 use tally::Tally;
 
@@ -37,6 +42,15 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 const LAST_ACKS: Duration = Duration::from_secs(10);
 /// How often the main thread looks at the others.
 const LOOK: Duration = Duration::from_millis(50);
+/// Without --interval a life is recorded so often while it moves.
+const LIFE_INTERVAL: Duration = Duration::from_secs(15);
+/// How much more rarely it is recorded while it stands, and how rarely at most.
+const PARKED_TIMES: u64 = 20;
+const PARKED_MS_MAX: u64 = 60 * 60 * 1000;
+/// How far back lives begin that are to be speeded up.
+const SPEED_UP_SINCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Records in a packet without --records: of traffic as fast as it can, and of lives.
+const RECORDS: [u8; 2] = [10, 25];
 /// Packets larger than this are refused by a server that is not told otherwise.
 const PACKET_BYTES_USUAL: usize = 64 * 1024;
 
@@ -52,16 +66,17 @@ pub struct Args {
     /// IMEI of the first device; the others count on from it
     #[arg(long, value_name = "IMEI", default_value = "350000000000000")]
     pub first_imei: Imei,
-    /// Records in each packet
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..))]
-    pub records: u8,
+    /// Records in each packet, 10 by default; of lives at most so many, 25 by default
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    pub records: Option<u8>,
     /// IO elements in each record
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(0..=255))]
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(0..=255), conflicts_with = "lives")]
     pub io: u16,
-    /// What the devices speak
-    #[arg(long, value_enum, default_value_t = Codec::Codec8)]
-    pub codec: Codec,
-    /// Time between two packets of a device, for example "10 s"; without it each packet follows the ack of the last
+    /// What the devices speak: 8 by default, 8e for lives
+    #[arg(long, value_enum)]
+    pub codec: Option<Codec>,
+    /// Time between two packets of a device, for example "10 s"; without it each packet follows the ack of the last. Of lives: between two
+    /// records while it moves, 15 s by default; twenty times as long while it stands
     #[arg(long, value_parser = parse_duration)]
     pub interval: Option<Duration>,
     /// Packets of each device; without it as many as there is time for
@@ -79,6 +94,22 @@ pub struct Args {
     /// Threads that the devices share
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
+    /// Give the devices lives: routes with stops, ignition, temperatures, doors, shocks, broken probes, times without network; a mix of van,
+    /// car, truck, coldbox and machine, such as van=3,machine
+    #[arg(long, value_name = "KINDS", num_args = 0..=1, default_missing_value = "mixed", require_equals = false)]
+    pub lives: Option<Mix>,
+    /// Begin the lives so long ago, for example "7 days": the past is sent first, then they go on as time does
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "lives")]
+    pub since: Option<Duration>,
+    /// Hours of life in each minute, until the lives that began in the past (--since, one day by default) have caught up
+    #[arg(long, value_name = "HOURS", requires = "lives", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub speed_up: Option<u32>,
+    /// With the same number everything happens again in the same way; lives have 1 by default, and go on when they are started again
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Play nothing: write the fleet as CSV for `trackport device import` to this file, or to standard output for -
+    #[arg(long, value_name = "FILE", requires = "lives")]
+    pub fleet: Option<PathBuf>,
     /// File that gets a line "imei time_ms digest" for each acknowledged record, to be compared with the table; made anew
     #[arg(long, value_name = "FILE")]
     pub acked: Option<PathBuf>,
@@ -98,11 +129,24 @@ pub enum Codec {
     Codec16,
 }
 
+impl From<Codec> for wire::Codec {
+    fn from(codec: Codec) -> wire::Codec {
+        match codec {
+            Codec::Codec8 => wire::Codec::Codec8,
+            Codec::Codec8Extended => wire::Codec::Codec8Extended,
+            Codec::Codec16 => wire::Codec::Codec16,
+        }
+    }
+}
+
 /// Plays the fleet, shows how it goes, and tells at the end what was acknowledged.
 ///
 /// # Errors
 /// A server that has no address; `Failed` when an answer was wrong, or a packet not acknowledged.
 pub fn run(args: &Args, _conf: &Path) -> anyhow::Result<()> {
+    if let (Some(file), Some(mix)) = (&args.fleet, &args.lives) {
+        return write_fleet(args, mix, file);
+    }
     let plan = plan(args)?;
     let tally = match &args.acked {
         None => Tally::new(None)?,
@@ -134,11 +178,7 @@ pub fn run(args: &Args, _conf: &Path) -> anyhow::Result<()> {
     })?;
     tally.flush()?;
     let mut out = io::stdout().lock();
-    write!(
-        out,
-        "{}",
-        report::totals(&tally, &latency, active, args.records.into())
-    )?;
+    write!(out, "{}", report::totals(&tally, &latency, active))?;
     out.flush()?;
     let interrupted = interrupted.load(Ordering::Relaxed);
     let wanted = args
@@ -153,8 +193,11 @@ pub fn run(args: &Args, _conf: &Path) -> anyhow::Result<()> {
 
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let to = network::resolve(&args.to)?;
-    let last = args.first_imei.number() + u64::from(args.devices - 1);
-    if Imei::from_number(last).is_err() {
+    let last = match &args.lives {
+        None => Imei::from_number(args.first_imei.number() + u64::from(args.devices - 1)),
+        Some(_) => fleet::imei(args.first_imei, args.devices - 1),
+    };
+    if last.is_err() {
         let text = format!(
             "--first-imei {}: there are not {} IMEIs from there on",
             args.first_imei, args.devices
@@ -162,14 +205,40 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
         return Err(WrongUsage(text).into());
     }
     enough_files(args.devices)?;
-    let interval_ms = args.interval.map(|interval| {
-        u64::try_from(interval.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1)
-    });
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let traffic = match &args.lives {
+        None => packets(args)?,
+        Some(mix) => lives(args, mix, millis(wall)),
+    };
+    // A name may have an address where nobody listens; a connect shows it, and is not one of the devices'.
+    let to = network::connect(&to)
+        .and_then(|stream| stream.peer_addr())
+        .with_context(|| format!("no connection to {}", args.to))?;
+    let run = match args.lives {
+        None => args.seed.unwrap_or(wall.as_nanos() as u64),
+        Some(_) => args.seed.unwrap_or(1),
+    };
+    Ok(Plan {
+        to,
+        first_imei: args.first_imei,
+        traffic,
+        packets: args.packets,
+        connects_per_s: args.connect_rate.div_ceil(args.threads),
+        answer_timeout_ms: millis(args.timeout).max(1),
+        run,
+    })
+}
+
+/// Traffic of one form, as fast as it is asked for.
+fn packets(args: &Args) -> anyhow::Result<Traffic> {
+    let n_records = args.records.unwrap_or(RECORDS[0]);
+    let interval_ms = args.interval.map(|interval| millis(interval).max(1));
     // Records are spread over the interval; without one they are as near as their times can be told apart.
-    let step_ms = (interval_ms.unwrap_or(0) / u64::from(args.records)).max(1);
-    let template = Template::new(args.codec, args.records, args.io, step_ms)?;
+    let step_ms = (interval_ms.unwrap_or(0) / u64::from(n_records)).max(1);
+    let codec = args.codec.unwrap_or(Codec::Codec8);
+    let template = Template::new(codec, n_records, args.io, step_ms)?;
     if template.n_bytes() > PACKET_BYTES_USUAL {
         eprintln!(
             "warning: a packet has {}; servers take {} unless their conf says otherwise",
@@ -177,25 +246,70 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
             text::bytes(PACKET_BYTES_USUAL as u64)
         );
     }
-    // A name may have an address where nobody listens; a connect shows it, and is not one of the devices'.
-    let to = network::connect(&to)
-        .and_then(|stream| stream.peer_addr())
-        .with_context(|| format!("no connection to {}", args.to))?;
-    let run = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64);
-    Ok(Plan {
-        to,
-        first_imei: args.first_imei.number(),
+    Ok(Traffic::Packets {
         template,
         interval_ms,
-        packets: args.packets,
-        connects_per_s: args.connect_rate.div_ceil(args.threads),
-        answer_timeout_ms: u64::try_from(args.timeout.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1),
-        run,
     })
+}
+
+/// What lives send that are at `wall_ms` when they begin, or so long before as they shall.
+fn lives(args: &Args, mix: &Mix, wall_ms: u64) -> Traffic {
+    let moving_ms = millis(args.interval.unwrap_or(LIFE_INTERVAL)).max(1000);
+    let rhythm = Rhythm {
+        moving_ms,
+        parked_ms: (moving_ms * PARKED_TIMES).min(PARKED_MS_MAX.max(moving_ms)),
+    };
+    let since = args
+        .since
+        .or(args.speed_up.map(|_| SPEED_UP_SINCE))
+        .unwrap_or_default();
+    let since_ms = wall_ms.saturating_sub(millis(since));
+    let clock = match args.speed_up {
+        // The past is owed, and the life is now.
+        None => LifeClock {
+            wall_ms,
+            life_ms: wall_ms,
+            told_ms: since_ms,
+            speed: 1.0,
+        },
+        Some(hours) => LifeClock {
+            wall_ms,
+            life_ms: since_ms,
+            told_ms: since_ms,
+            speed: f64::from(hours) * 60.0,
+        },
+    };
+    Traffic::Lives {
+        telling: Telling {
+            codec: args.codec.unwrap_or(Codec::Codec8Extended).into(),
+            rhythm,
+            n_records_max: args.records.unwrap_or(RECORDS[1]).into(),
+        },
+        mix: mix.clone(),
+        clock,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Writes who the fleet is.
+fn write_fleet(args: &Args, mix: &Mix, file: &Path) -> anyhow::Result<()> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    csv.write_record(["imei", "name", "model"])?;
+    for index in 0..args.devices {
+        let imei = fleet::imei(args.first_imei, index)?;
+        let (name, model) = (mix.name(index), mix.kind(index).model());
+        csv.write_record([&imei.to_string(), &name, model])?;
+    }
+    let text = csv.into_inner()?;
+    if file == Path::new("-") {
+        io::stdout().write_all(&text)?;
+        Ok(())
+    } else {
+        std::fs::write(file, text).with_context(|| file.display().to_string())
+    }
 }
 
 /// The devices of each thread.
@@ -284,7 +398,6 @@ struct Show {
     last: Instant,
     last_acked: u64,
     n_devices: u32,
-    n_records: u64,
 }
 
 impl Show {
@@ -296,7 +409,6 @@ impl Show {
             last: now,
             last_acked: 0,
             n_devices: args.devices,
-            n_records: args.records.into(),
         }
     }
 
@@ -306,18 +418,12 @@ impl Show {
         if since < every {
             return;
         }
-        let acked = tally.acked.get();
-        let records = (acked - self.last_acked) * self.n_records;
+        let acked = tally.acked_records.get();
+        let records = acked - self.last_acked;
         let rate = u128::from(records) * 1000 / since.as_millis().max(1);
         let rate = u64::try_from(rate).unwrap_or(u64::MAX);
         (self.last, self.last_acked) = (now, acked);
-        let line = report::progress(
-            tally,
-            now.duration_since(self.start),
-            self.n_devices,
-            self.n_records,
-            rate,
-        );
+        let line = report::progress(tally, now.duration_since(self.start), self.n_devices, rate);
         if self.terminal {
             eprint!("\r{line}\u{1b}[K");
         } else {

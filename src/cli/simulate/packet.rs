@@ -63,11 +63,8 @@ impl Template {
         n_io: u16,
         step_ms: u64,
     ) -> Result<Template, EncodeError> {
-        let (codec, generation) = match codec {
-            Codec::Codec8 => (wire::Codec::Codec8, None),
-            Codec::Codec8Extended => (wire::Codec::Codec8Extended, None),
-            Codec::Codec16 => (wire::Codec::Codec16, Some(5)),
-        };
+        let generation = (codec == Codec::Codec16).then_some(5);
+        let codec = wire::Codec::from(codec);
         let plain = RecordSpec {
             generation,
             io: elements(n_io),

@@ -8,19 +8,13 @@ use super::latency::Histogram;
 use super::tally::Tally;
 
 /// What goes on now. `rate`: records per second acknowledged since the last line.
-pub(super) fn progress(
-    tally: &Tally,
-    elapsed: Duration,
-    n_devices: u32,
-    n_records: u64,
-    rate: u64,
-) -> String {
+pub(super) fn progress(tally: &Tally, elapsed: Duration, n_devices: u32, rate: u64) -> String {
     let mut line = format!(
         "{:>4} s  {} of {} devices online  {} records acknowledged  {}/s",
         elapsed.as_secs(),
         amount(tally.online.get()),
         amount(n_devices.into()),
-        amount(tally.acked.get() * n_records),
+        amount(tally.acked_records.get()),
         amount(rate),
     );
     troubles(tally, &mut line);
@@ -44,14 +38,9 @@ fn troubles(tally: &Tally, line: &mut String) {
 }
 
 /// The totals. `active`: from the first packet to the last ack.
-pub(super) fn totals(
-    tally: &Tally,
-    latency: &Histogram,
-    active: Duration,
-    n_records: u64,
-) -> String {
+pub(super) fn totals(tally: &Tally, latency: &Histogram, active: Duration) -> String {
     let acked = tally.acked.get();
-    let records = acked * n_records;
+    let records = tally.acked_records.get();
     let rate = (u128::from(records) * 1_000_000) / active.as_micros().max(1);
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -175,11 +164,12 @@ mod tests {
         let tally = Tally::default();
         tally.sent.add(101);
         tally.acked.add(100);
+        tally.acked_records.add(1000);
         tally.say_wrong(|| "ack 3 for 10 records".to_owned());
         tally.say_wrong(|| "another".to_owned());
         let mut latency = Histogram::new();
         latency.add(1500);
-        let text = totals(&tally, &latency, Duration::from_secs(2), 10);
+        let text = totals(&tally, &latency, Duration::from_secs(2));
         assert!(text.contains("100 packets, 1 000 records"), "{text}");
         assert!(text.contains("500 records/s over 2.0 s"), "{text}");
         assert!(

@@ -41,6 +41,8 @@ pub(super) struct Tally {
     pub(super) resent: Counter,
     /// Packets acknowledged with their full count.
     pub(super) acked: Counter,
+    /// Records of those.
+    pub(super) acked_records: Counter,
     /// Packets sent and not acknowledged yet.
     pub(super) unacked: Counter,
     /// Logins answered with 00.

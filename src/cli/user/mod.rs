@@ -584,7 +584,7 @@ fn revoke_tokens(path: &Path, ids: &[i32]) -> anyhow::Result<()> {
     let mut client = database::connect(path)?;
     for id in ids {
         let mut transaction = client.transaction()?;
-        let Some(name) = session::revoke_token(&mut transaction, *id, None)? else {
+        let Some((_, name)) = session::revoke_token(&mut transaction, *id, None)? else {
             anyhow::bail!(
                 "there is no token {id} that is worth something: `trackport user tokens` lists them"
             );

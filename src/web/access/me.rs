@@ -1,26 +1,52 @@
 //! `/api/v1/me`: who asks, and what they may.
 
+use std::sync::{Mutex, PoisonError};
+
 use axum::Json;
 use axum::extract::State;
-use postgres::Client;
 use serde::Serialize;
 
 use super::super::ask::Pool;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::viewer::{GroupRole, Viewer};
+use super::known::is_away;
+use super::viewer::Viewer;
 use crate::conf::WebAccess;
-use crate::store::StoreError;
 use crate::store::group::{self, GroupName};
+
+/// What groups were called when the database said so last.
+#[derive(Default)]
+pub(super) struct Names(Mutex<Vec<GroupName>>);
+
+impl Names {
+    fn keep(&self, names: &[GroupName]) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names.to_vec();
+    }
+
+    fn kept(&self) -> Vec<GroupName> {
+        let names = self.0.lock();
+        names.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// The answer.
 #[derive(Serialize)]
 pub(super) struct Me {
+    /// Of the user; null where nobody is logged in.
+    id: Option<i32>,
     name: Option<String>,
     is_admin: bool,
     access: &'static str,
     groups: Vec<MyGroup>,
     version: &'static str,
+    /// Where the map's background comes from; null: from the server alone.
+    tiles: Option<MyTiles>,
+}
+
+#[derive(Serialize)]
+struct MyTiles {
+    url: String,
+    attribution: String,
 }
 
 #[derive(Serialize)]
@@ -32,28 +58,28 @@ struct MyGroup {
 }
 
 pub(super) async fn me(State(shared): State<Shared>, viewer: Viewer) -> Result<Json<Me>, Refusal> {
-    let all = shared
-        .desk
-        .ask(
-            Pool::Quick,
-            |client: &mut Client| -> Result<_, StoreError> { group::names(client) },
-        )
-        .await?;
+    let asked = shared.desk.ask(Pool::Quick, group::names).await;
+    let all = match asked {
+        Ok(names) => {
+            shared.access().names.keep(&names);
+            names
+        }
+        // Those who are known go on while the database is away, and see what they saw.
+        Err(refusal) if is_away(&refusal) => shared.access().names.kept(),
+        Err(refusal) => return Err(refusal),
+    };
     let groups = all.into_iter().filter_map(|group: GroupName| {
         let role = viewer.role_in(group.id)?;
         Some(MyGroup {
             id: group.id,
             name: group.name,
             time_zone: group.time_zone,
-            role: match role {
-                GroupRole::Viewer => "viewer",
-                GroupRole::Manager => "manager",
-                GroupRole::Admin => "admin",
-            },
+            role: role.as_str(),
         })
     });
     Ok(Json(Me {
         groups: groups.collect(),
+        id: viewer.user.as_ref().map(|user| user.id),
         name: viewer.user.map(|user| user.name),
         is_admin: viewer.is_admin,
         access: match shared.http.access {
@@ -61,5 +87,9 @@ pub(super) async fn me(State(shared): State<Shared>, viewer: Viewer) -> Result<J
             WebAccess::Open => "open",
         },
         version: env!("CARGO_PKG_VERSION"),
+        tiles: shared.http.tiles.as_ref().map(|tiles| MyTiles {
+            url: tiles.url.clone(),
+            attribution: tiles.attribution.clone(),
+        }),
     }))
 }

@@ -1,11 +1,12 @@
-//! The models of the dictionary as people type them.
+//! The models of the dictionary: as people type them, and what an AVL id means on one.
 //!
 //! Knows no device. A model decides what IO elements mean, therefore a slip of the pen is worth a warning.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use crate::store::dictionary::MEANINGS;
+use crate::protocol::teltonika::explain;
+use crate::store::dictionary::{self, MEANINGS};
 
 static MODELS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     MEANINGS
@@ -18,7 +19,7 @@ static MODELS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
 const NEAR_MAX: usize = 5;
 
 /// The dictionary's way to write `model`; `None` when it has no such model.
-pub(super) fn known(model: &str) -> Option<&'static str> {
+pub fn known(model: &str) -> Option<&'static str> {
     MODELS
         .iter()
         .find(|one| one.eq_ignore_ascii_case(model.trim()))
@@ -26,7 +27,7 @@ pub(super) fn known(model: &str) -> Option<&'static str> {
 }
 
 /// `model` as the dictionary writes it where it knows it, else as it is with a warning.
-pub(super) fn checked(model: &str) -> (String, Option<String>) {
+pub fn checked(model: &str) -> (String, Option<String>) {
     if model.is_empty() {
         return (String::new(), None);
     }
@@ -37,7 +38,7 @@ pub(super) fn checked(model: &str) -> (String, Option<String>) {
 }
 
 /// What is said about a model that the dictionary lacks.
-pub(super) fn unknown(model: &str) -> String {
+pub fn unknown(model: &str) -> String {
     let near = near(model);
     let offer = match near.as_slice() {
         [] => String::new(),
@@ -46,6 +47,37 @@ pub(super) fn unknown(model: &str) -> String {
     format!(
         "the dictionary has no model {model:?}: only IO elements that mean the same on every model fill typed columns{offer}"
     )
+}
+
+/// What `id` means for `model` or on every model; where neither is known, its commonest meaning with a question mark.
+pub fn meaning(id: u16, model: Option<&str>) -> Option<explain::Meaning> {
+    let first = MEANINGS.partition_point(|meaning| meaning.id < id);
+    let same_id = || {
+        MEANINGS[first..]
+            .iter()
+            .take_while(|meaning| meaning.id == id)
+    };
+    let exact = same_id()
+        .find(|meaning| meaning.everywhere || model.is_some_and(|model| meaning.holds_for(model)));
+    exact
+        .map(|exact| shown(exact, exact.name.clone()))
+        .or_else(|| {
+            same_id()
+                .next()
+                .map(|common| shown(common, format!("{}?", common.name)))
+        })
+}
+
+fn shown(meaning: &dictionary::Meaning, name: String) -> explain::Meaning {
+    explain::Meaning {
+        name,
+        unit: meaning.unit.clone(),
+        multiplier: meaning
+            .multiplier
+            .as_deref()
+            .and_then(|text| text.parse().ok()),
+        signed: meaning.is_signed(),
+    }
 }
 
 /// The models that differ least from `model`, the nearest first.
@@ -97,6 +129,28 @@ mod tests {
         assert!(warning.contains("near it: ") && warning.contains("FMB920"));
         let (_, warning) = checked("something else");
         assert!(!warning.unwrap().contains("near it"));
+    }
+
+    #[test]
+    fn the_model_decides_what_an_element_means() {
+        let name = |id, model| meaning(id, model).map(|meaning| meaning.name);
+        assert_eq!(name(239, None).as_deref(), Some("Ignition"));
+        assert_eq!(name(113, Some("FMB920")), name(113, Some("FMB920")));
+        assert_eq!(name(113, Some("FMB001")).as_deref(), Some("Battery Level"));
+        assert_eq!(
+            name(113, Some("FM6300")).as_deref(),
+            Some("Service Distance")
+        );
+        assert!(name(113, None).unwrap().ends_with('?'));
+        assert_eq!(name(65_535, None), None);
+    }
+
+    #[test]
+    fn units_and_signs_come_from_the_dictionary() {
+        let dallas = meaning(72, None).unwrap();
+        assert_eq!(dallas.unit.as_deref(), Some("°C"));
+        assert_eq!(dallas.multiplier, Some(0.1));
+        assert!(dallas.signed);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Devices as a spreadsheet writes them: CSV in both directions.
 //!
-//! Knows no database. Reads what spreadsheets make of a file: a byte order mark, semicolons or tabs, blanks around
+//! Knows no SQL. Reads what spreadsheets make of a file: a byte order mark, semicolons or tabs, blanks around
 //! values, empty lines. Invariant: rows come out only when every line is right; otherwise every mistake does.
 
 use std::collections::HashMap;
@@ -9,12 +9,16 @@ use std::io::Write;
 
 use csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 
-use super::models;
+use postgres::GenericClient;
+
 use crate::imei::Imei;
-use crate::store::device::{Device, DeviceChange, DeviceState};
+use crate::models;
+use crate::store::StoreError;
+use crate::store::device::{Device, DeviceChange, DeviceState, Imported};
+use crate::store::sheet::{self as store, Entry, SheetError};
 
 /// The columns in the order in which they are written.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 11] = [
     "imei",
     "name",
     "model",
@@ -24,23 +28,37 @@ const COLUMNS: [&str; 9] = [
     "note",
     "state",
     "attributes",
+    "asset",
+    "group",
 ];
+
+/// Names of the asset and the group in which devices are, by the device's number.
+pub type Places = HashMap<i32, (String, String)>;
 
 /// One line that is right.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
+pub struct Row {
     /// Where it begins in the file, from 1.
-    pub(super) line: u64,
-    pub(super) imei: Imei,
-    pub(super) change: DeviceChange,
+    pub line: u64,
+    /// The device.
+    pub imei: Imei,
+    /// What is to be known of it.
+    pub change: DeviceChange,
+    /// The asset in which it shall be; `None`: where it is.
+    pub asset: Option<String>,
+    /// The group in which its asset shall be; `None`: where it is.
+    pub group: Option<String>,
 }
 
 /// What is wrong where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mistake {
-    line: u64,
-    column: Option<String>,
-    text: String,
+pub struct Mistake {
+    /// In which line of the file, from 1.
+    pub line: u64,
+    /// In which column, where it is one cell's.
+    pub column: Option<String>,
+    /// What is wrong and what would be right.
+    pub text: String,
 }
 
 impl fmt::Display for Mistake {
@@ -65,7 +83,7 @@ fn mistake(line: u64, column: Option<&str>, text: impl Into<String>) -> Mistake 
 ///
 /// # Errors
 /// Every mistake, by line; never an empty list.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Row>, Vec<Mistake>> {
+pub fn read(bytes: &[u8]) -> Result<Vec<Row>, Vec<Mistake>> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut reader = ReaderBuilder::new()
         .delimiter(delimiter(bytes))
@@ -205,6 +223,7 @@ fn row(
     let mut mistakes = Vec::new();
     let mut change = DeviceChange::default();
     let mut imei = None;
+    let (mut asset, mut group) = (None, None);
     for (column, cell) in columns.iter().zip(record) {
         let Ok(cell) = str::from_utf8(cell) else {
             let text = "this is not UTF-8; save the file as \"CSV UTF-8\"";
@@ -215,6 +234,9 @@ fn row(
             "imei" => imei_of(cell).map(|read| imei = Some(read)),
             "state" => state_of(cell).map(|state| change.state = state),
             "attributes" => attributes_of(cell).map(|read| change.attributes = read),
+            // An empty cell leaves the device where it is: nothing is taken out of a vehicle by a cell that somebody forgot.
+            "asset" => text_of(cell).map(|cell| asset = (!cell.is_empty()).then_some(cell)),
+            "group" => text_of(cell).map(|cell| group = (!cell.is_empty()).then_some(cell)),
             column => text_of(cell).map(|cell| take(&mut change, column, cell)),
         };
         if let Err(text) = text {
@@ -228,7 +250,13 @@ fn row(
         mistakes.push(mistake(line, Some("imei"), text));
     }
     match imei {
-        Some(imei) if mistakes.is_empty() => Ok(Row { line, imei, change }),
+        Some(imei) if mistakes.is_empty() => Ok(Row {
+            line,
+            imei,
+            change,
+            asset,
+            group,
+        }),
         _ => Err(mistakes),
     }
 }
@@ -298,7 +326,10 @@ fn text_of(cell: &str) -> Result<String, String> {
 }
 
 /// Writes devices in the form that [`read`] reads.
-pub(super) fn write(out: impl Write, devices: &[Device]) -> Result<(), csv::Error> {
+///
+/// # Errors
+/// What the sink says.
+pub fn write(out: impl Write, devices: &[Device], places: &Places) -> Result<(), csv::Error> {
     let mut writer = WriterBuilder::new().from_writer(out);
     writer.write_record(COLUMNS)?;
     for device in devices {
@@ -317,19 +348,70 @@ pub(super) fn write(out: impl Write, devices: &[Device]) -> Result<(), csv::Erro
             text(&device.note),
             device.state.to_string(),
             attributes,
+            places
+                .get(&device.id)
+                .map_or("", |(asset, _)| asset)
+                .to_owned(),
+            places
+                .get(&device.id)
+                .map_or("", |(_, group)| group)
+                .to_owned(),
         ])?;
     }
     writer.flush()?;
     Ok(())
 }
 
+/// Why nothing was imported.
+#[derive(Debug)]
+pub enum ImportError {
+    /// What is wrong in which line; never empty.
+    Mistakes(Vec<Mistake>),
+    /// The database did not answer, or refused everything.
+    Store(StoreError),
+}
+
+/// Adds and changes the devices of a sheet: all lines or none.
+///
+/// # Errors
+/// Every line that stands against what is there.
+pub fn import(client: &mut impl GenericClient, rows: &[Row]) -> Result<Imported, ImportError> {
+    let entries: Vec<Entry> = rows
+        .iter()
+        .map(|row| Entry {
+            imei: row.imei,
+            change: row.change.clone(),
+            asset: row.asset.clone(),
+            group: row.group.clone(),
+        })
+        .collect();
+    store::import(client, &entries).map_err(|error| match error {
+        SheetError::Store(error) => ImportError::Store(error),
+        SheetError::Entries(wrong) => ImportError::Mistakes(
+            wrong
+                .into_iter()
+                .map(|(place, text)| mistake(rows[place].line, None, text))
+                .collect(),
+        ),
+    })
+}
+
 /// What an import would do, a line for each device that it would add or change.
-pub(super) fn differences(rows: &[Row], before: &HashMap<Imei, Device>) -> Vec<String> {
+pub fn differences(rows: &[Row], before: &HashMap<Imei, Device>, places: &Places) -> Vec<String> {
     rows.iter()
         .filter_map(|row| match before.get(&row.imei) {
             None => Some(format!("{} would be added", row.imei)),
             Some(device) => {
-                let fields = changed_fields(&row.change, device);
+                let mut fields = changed_fields(&row.change, device);
+                let (asset, group) = places.get(&device.id).cloned().unwrap_or_default();
+                let differs =
+                    |new: &Option<String>, old: &str| new.as_ref().is_some_and(|new| new != old);
+                if differs(&row.asset, &asset) {
+                    fields.push("asset");
+                }
+                if differs(&row.group, &group) {
+                    fields.push("group");
+                }
                 let text = || format!("{} would change: {}", row.imei, fields.join(", "));
                 (!fields.is_empty()).then(text)
             }
@@ -463,13 +545,15 @@ mod tests {
             device("356307042441013", Some("Van 7")),
             device("356307042441021", None),
         ];
-        write(&mut out, &devices).unwrap();
+        let places = HashMap::from([(1, ("Truck 1".to_owned(), "north".to_owned()))]);
+        write(&mut out, &devices, &places).unwrap();
         let rows = read(&out).unwrap();
         let before = devices
             .iter()
             .map(|device| (device.imei, device.clone()))
             .collect();
-        assert_eq!(differences(&rows, &before), Vec::<String>::new());
+        assert_eq!(differences(&rows, &before, &places), Vec::<String>::new());
+        assert_eq!(rows[0].asset.as_deref(), Some("Truck 1"));
         assert_eq!(rows[0].change.note, devices[0].note);
         assert_eq!(rows[0].change.state, Some(DeviceState::Refused));
     }
@@ -481,7 +565,7 @@ mod tests {
         let one = device("356307042441013", Some("Van 7"));
         let before = HashMap::from([(one.imei, one)]);
         assert_eq!(
-            differences(&rows, &before),
+            differences(&rows, &before, &Places::new()),
             [
                 "356307042441013 would change: name",
                 "356307042441021 would be added"
