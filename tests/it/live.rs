@@ -301,8 +301,8 @@ fn pages_that_read_nothing_are_dropped_and_cost_no_tracker_anything() {
         scene
             .sql
             .execute(
-                "UPDATE trackport.asset SET name = name || $1",
-                &[&format!(", round {round}, {}", "x".repeat(100))],
+                "UPDATE trackport.asset SET name = left(name, 12) || $1",
+                &[&format!(", round {round}, {}", "x".repeat(150))],
             )
             .unwrap();
         second += 1;
