@@ -10,6 +10,7 @@ use trackport::protocol::teltonika::encode::{IoSpec, RecordSpec};
 use crate::harness::daemon::{Daemon, Setup};
 use crate::harness::device::{Device, TIME_MS, encode, record};
 use crate::harness::http::get;
+use crate::harness::person::Person;
 use crate::harness::postgres::{self as pg, Cluster};
 use crate::harness::sse::Events;
 use crate::harness::{eventually, free_port, imei, secs};
@@ -40,6 +41,16 @@ fn scene_on(cluster: &Cluster) -> Scene {
 
 fn scene() -> Scene {
     scene_on(pg::shared())
+}
+
+/// The asset that a device got when it came.
+#[track_caller]
+fn asset_of(sql: &mut Client, number: u64) -> i32 {
+    let question =
+        "SELECT f.asset_id FROM trackport.fitting f JOIN trackport.device d ON d.id = f.device_id
+                    WHERE d.imei = $1 AND f.removed_at = 'infinity'";
+    let row = sql.query_one(question, &[&imei(number).to_string()]);
+    row.expect("a fitting").get(0)
 }
 
 /// Seconds of the tests' time that are now.
@@ -75,13 +86,9 @@ impl Scene {
         events
     }
 
-    /// The asset that a device got when it came.
     #[track_caller]
     fn asset(&mut self, number: u64) -> i32 {
-        let sql = "SELECT f.asset_id FROM trackport.fitting f JOIN trackport.device d ON d.id = f.device_id
-                   WHERE d.imei = $1 AND f.removed_at = 'infinity'";
-        let row = self.sql.query_one(sql, &[&imei(number).to_string()]);
-        row.expect("a fitting").get(0)
+        asset_of(&mut self.sql, number)
     }
 
     fn positions(&self) -> Value {
@@ -381,4 +388,91 @@ fn a_sensor_that_is_broken_is_said_and_a_limit_that_is_passed_too() {
         1,
         "{broken}"
     );
+}
+
+#[test]
+fn each_sees_its_groups_and_what_is_taken_away_is_gone_within_the_minute() {
+    let (database, mut sql) = pg::shared().migrated();
+    let (port, web) = (free_port(), free_port());
+    let http = format!("[http]\nlisten = \"127.0.0.1:{web}\"");
+    let daemon = Setup::new(&database.url).port(port).more(&http).start();
+    let mut devices: Vec<Device> = (1..3)
+        .map(|number| Device::login(port, imei(number)))
+        .collect();
+    for device in &mut devices {
+        send(device, at(now() - 100, 100_000_000, 9));
+    }
+    daemon.must(&["group", "add", "north"]);
+    let mine = asset_of(&mut sql, 1);
+    let other = asset_of(&mut sql, 2);
+    daemon.must(&["asset", "set", &mine.to_string(), "--group", "north"]);
+    daemon.must(&[
+        "user",
+        "add",
+        "v",
+        "--no-password",
+        "--group",
+        "north",
+        "--role",
+        "viewer",
+    ]);
+    let token = daemon.must(&["user", "token", "v", "test"]);
+    let viewer = Person::new(web).token(token.lines().last().expect("a token"));
+    let assets = || -> Vec<i64> {
+        let positions = viewer.get("/api/v1/positions");
+        if positions.status == 503 {
+            return Vec::new();
+        }
+        let positions = positions.json();
+        let all = positions["positions"].as_array().expect("an array");
+        all.iter().filter_map(|one| one["asset"].as_i64()).collect()
+    };
+    eventually(secs(20), "the own asset is seen", || {
+        assets() == [i64::from(mine)]
+    });
+    assert_eq!(get(web, "/api/v1/live").status, 401);
+    for path in ["track", "series", "elements", "events", "records"] {
+        assert_eq!(
+            viewer.status(&format!("/assets/{mine}/{path}")),
+            200,
+            "{path}"
+        );
+        assert_eq!(
+            viewer.status(&format!("/assets/{other}/{path}")),
+            404,
+            "{path}"
+        );
+    }
+    let records = format!("/devices/{}/records", imei(1));
+    assert_eq!(
+        viewer.status(&records),
+        404,
+        "who only looks keeps no devices"
+    );
+    let mut page = Events::open(web, "/api/v1/live", &viewer.headers);
+    assert_eq!(page.status(), 200, "{}", page.head);
+    // What the other's device says does not come before what the own one says later.
+    send(&mut devices[1], at(now() - 50, 200_000_000, 9));
+    send(&mut devices[0], at(now() - 40, 200_000_000, 9));
+    let seen = page.wait(secs(15), "the own device", |event| {
+        event.name == "positions"
+    });
+    let seen = seen.data["positions"]
+        .as_array()
+        .expect("positions")
+        .clone();
+    assert!(seen.iter().all(|one| one["asset"] == mine), "{seen:?}");
+    daemon.must(&["asset", "set", &mine.to_string(), "--group", "fleet"]);
+    page.wait(secs(15), "that it went to others", |event| {
+        event.name == "removed" && event.data == serde_json::json!([mine])
+    });
+    assert_eq!(assets(), [0_i64; 0]);
+    sql.execute("DELETE FROM trackport.member", &[]).unwrap();
+    page.wait(secs(60), "that its rights have changed", |event| {
+        event.name == "reload"
+    });
+    sql.execute("UPDATE trackport.api_token SET revoked_at = now()", &[])
+        .unwrap();
+    assert!(page.next(secs(60)).is_none(), "nothing more is told");
+    assert_eq!(page.read_on(secs(5)), Some(0), "the stream has ended");
 }

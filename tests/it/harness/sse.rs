@@ -82,6 +82,13 @@ impl Events {
         }
     }
 
+    /// How many bytes come next; `Some(0)`: the other side has closed. `None`: nothing within this time.
+    pub fn read_on(&mut self, within: Duration) -> Option<usize> {
+        let timeout = self.stream.set_read_timeout(Some(within));
+        timeout.expect("a time-out above zero");
+        self.stream.read(&mut [0; 1024]).ok()
+    }
+
     /// The next event; comments and settings are passed over.
     pub fn next(&mut self, within: Duration) -> Option<Event> {
         let until = Instant::now() + within;
