@@ -28,6 +28,8 @@ pub(super) enum Role {
     Directory,
     /// Keeps house in the database.
     Keeper,
+    /// Fills typed columns anew where a model has changed.
+    Recompute,
     /// Answers the command line.
     Control,
     /// Answers those who watch the server.
@@ -47,6 +49,7 @@ impl Role {
             Role::Drain => "drain".to_owned(),
             Role::Directory => "directory".to_owned(),
             Role::Keeper => "keeper".to_owned(),
+            Role::Recompute => "recompute".to_owned(),
             Role::Control => "control".to_owned(),
             Role::Web(_) => "web".to_owned(),
             Role::Query(pool, index) => format!("{}-{index}", pool.name()),
@@ -63,6 +66,7 @@ impl Role {
                 | Role::Drain
                 | Role::Directory
                 | Role::Keeper
+                | Role::Recompute
                 | Role::Query(..)
                 | Role::Live
         )
@@ -70,7 +74,10 @@ impl Role {
 
     /// Whether everything else goes on without it: however it hangs, the process is not ended for its sake.
     pub(super) fn is_dispensable(&self) -> bool {
-        matches!(self, Role::Web(_) | Role::Query(..) | Role::Live)
+        matches!(
+            self,
+            Role::Web(_) | Role::Query(..) | Role::Live | Role::Recompute
+        )
     }
 
     /// Without a beat for this long a thread of this role is silent.
@@ -84,6 +91,8 @@ impl Role {
             | Role::Directory
             | Role::Keeper
             | Role::Live => timeouts.silent_after_database(),
+            // A chunk is several statements.
+            Role::Recompute => timeouts.silent_after_database() + timeouts.statement * 5,
             // A report is several statements.
             Role::Query(pool, _) => timeouts.silent_after_database() + pool.statement() * 3,
         }
