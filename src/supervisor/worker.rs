@@ -76,7 +76,7 @@ impl Role {
     pub(super) fn is_dispensable(&self) -> bool {
         matches!(
             self,
-            Role::Web(_) | Role::Query(..) | Role::Live | Role::Recompute
+            Role::Web(_) | Role::Query(..) | Role::Recompute | Role::Live
         )
     }
 

@@ -23,9 +23,9 @@ const POINTS: (usize, usize) = (100, 20_000);
 /// The parameters, as they were sent.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
-    from: Option<String>,
-    to: Option<String>,
-    points: Option<String>,
+    pub(super) from: Option<String>,
+    pub(super) to: Option<String>,
+    pub(super) points: Option<String>,
     pub(super) what: Option<String>,
     pub(super) before: Option<String>,
     pub(super) limit: Option<String>,
