@@ -19,7 +19,7 @@ use crate::models;
 use crate::store::StoreError;
 use crate::store::device::{self, DeviceChange, DeviceState};
 use crate::store::device_list::{self, Listed, Wanted};
-use crate::store::{recompute, replace};
+use crate::store::{fitting, recompute, replace};
 
 /// Devices that one call names at most.
 const IMEIS_MAX: usize = 10_000;
@@ -226,6 +226,18 @@ pub(super) async fn show(
             value["suggested_model"] = (*model).into();
         }
         value["fitting_models"] = models.into();
+        let fittings = fitting::of_device(client, device.id)?;
+        let seen = fittings.iter().filter(|(_, _, group)| viewer.sees(*group));
+        value["fittings"] = seen
+            .map(|(fitting, asset, group)| {
+                json!({
+                    "id": fitting.id,
+                    "asset": {"id": fitting.asset_id, "name": asset, "group": group},
+                    "fitted_at": time_or_null(fitting.fitted_at),
+                    "removed_at": time_or_null(fitting.removed_at),
+                })
+            })
+            .collect();
         Ok::<_, Refusal>(value)
     });
     Ok(Json(found.await?))
