@@ -43,10 +43,10 @@ pub mod store;
 /// Models as people type them, and what an AVL id means on one.
 pub mod models;
 
-/// Devices as a spreadsheet writes them.
-pub mod sheet;
 /// Reports and tracks as files.
 pub mod export;
+/// Devices as a spreadsheet writes them.
+pub mod sheet;
 
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;

@@ -112,7 +112,17 @@ files! {
 }
 
 /// Addresses of pages and the file of each.
-const PAGES: &[(&str, &str)] = &[("/", "index.html"), ("/asset/{id}", "asset.html")];
+const PAGES: &[(&str, &str)] = &[
+    ("/", "index.html"),
+    ("/asset/{id}", "asset.html"),
+    ("/assets", "assets.html"),
+    ("/device/{imei}", "device.html"),
+    ("/devices", "devices.html"),
+    ("/login", "login.html"),
+    ("/reports", "reports.html"),
+    ("/server", "server.html"),
+    ("/settings", "settings.html"),
+];
 
 /// A file, ready to be sent.
 struct File {
