@@ -40,11 +40,12 @@ pub mod spool;
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
+/// Reports and tracks as files.
+pub mod export;
+
 /// Models as people type them, and what an AVL id means on one.
 pub mod models;
 
-/// Reports and tracks as files.
-pub mod export;
 /// Devices as a spreadsheet writes them.
 pub mod sheet;
 
