@@ -158,3 +158,23 @@ need_package_tools() {
     [[ -z $missing ]] ||
         install_packages "what makes and checks packages:$missing" "rpm dnf createrepo-c rpmlint lintian mandoc binutils python3-firewall" ""
 }
+
+# Makes sure that Chromium is there, and prints the program.
+need_chromium() {
+    local program
+    for program in chromium chromium-browser google-chrome; do
+        ! have "$program" || { command -v "$program" && return; }
+    done
+    # Letters too: pictures of pages without them show nothing.
+    install_packages "Chromium" "chromium fonts-liberation" "chromium liberation-sans-fonts"
+    command -v chromium || command -v chromium-browser || die "Chromium is not here although it was installed; it is looked for as chromium and chromium-browser"
+}
+
+# Makes sure that Node.js and npm are there: what drives the browser of the tests is written for it.
+need_node() {
+    local wanted=18 found
+    if ! have node || ! have npm; then install_packages "Node.js and npm" "nodejs npm" "nodejs npm"; fi
+    found=$(node --version)
+    found=${found#v}
+    ((${found%%.*} >= wanted)) || die "Node.js $found is too old; $wanted or newer is needed"
+}

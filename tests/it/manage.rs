@@ -674,10 +674,18 @@ fn whatever_the_document_names_is_there() {
             .replace("{user}", "1000")
             .replace("{name}", "none");
         // The stream of positions has no end.
-        for method in operations.as_object().unwrap().keys().filter(|_| path != "/live") {
+        for method in operations
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|_| path != "/live")
+        {
             let answer = scene.send(&method.to_uppercase(), &asked, &json!({}));
             assert_ne!(answer.status, 405, "{method} {path}");
-            assert!(!answer.body.contains("nothing at this address"), "{method} {path}: {answer:?}");
+            assert!(
+                !answer.body.contains("nothing at this address"),
+                "{method} {path}: {answer:?}"
+            );
             assert!(answer.status < 500, "{method} {path}: {answer:?}");
         }
     }
