@@ -35,7 +35,8 @@ export function choices(elements) {
   return { groups, others };
 }
 
-const nameOf = ({ name, avl_id: id }) => (id === null || id === undefined ? name : `${name} (${id})`);
+// An element that no list names is called by its id already.
+const nameOf = ({ name, avl_id: id }) => (id === null || id === undefined || name.endsWith(` ${id}`) ? name : `${name} (${id})`);
 
 // Values in units that people use: millivolts as volts.
 function inUse(series) {
