@@ -217,6 +217,10 @@ facts! {
     ClockStepped "wall clock stepped" Warn;
     /// Housekeeping failed and is tried again.
     KeeperFailed "housekeeping failed" Warn;
+    /// A device's typed columns are filled anew, because its model changed.
+    Recomputed "typed columns recomputed" Info;
+    /// Filling typed columns anew failed and is tried again.
+    RecomputeFailed "recompute failed" Warn;
     /// Side notes were dropped because their queue was full; records are not among them.
     NotesDropped "side notes dropped" Warn;
     /// The device list was loaded.

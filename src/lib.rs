@@ -45,6 +45,8 @@ pub mod models;
 
 /// Devices as a spreadsheet writes them.
 pub mod sheet;
+/// Reports and tracks as files.
+pub mod export;
 
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;
@@ -102,6 +104,9 @@ pub mod directory;
 
 /// Housekeeping in the database: schema, partitions, latest positions, events.
 pub mod keeper;
+
+/// Typed columns filled anew in the background where a model has changed.
+pub mod recompute;
 
 /// The local socket of the command line.
 pub mod control;

@@ -225,6 +225,7 @@ impl Supervisor {
             Role::Spooler,
             Role::Directory,
             Role::Drain,
+            Role::Recompute,
         ];
         roles.extend((0..self.conf.database.writers).map(Role::Writer));
         for role in roles {

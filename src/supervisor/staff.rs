@@ -14,6 +14,7 @@ use crate::facts::{self, Fact};
 use crate::keeper;
 use crate::notes::Note;
 use crate::port;
+use crate::recompute;
 use crate::roster;
 use crate::spooler;
 use crate::web;
@@ -113,6 +114,18 @@ impl Supervisor {
                 };
                 thread::start(&life, ended, move |life| {
                     keeper::run(life, &around);
+                    Ok(())
+                })
+            }
+            Role::Recompute => {
+                let around = recompute::Surroundings {
+                    hub: Arc::clone(&self.hub),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    recompute::run(life, &around);
                     Ok(())
                 })
             }
@@ -275,6 +288,7 @@ impl Supervisor {
             Role::Drain
             | Role::Directory
             | Role::Keeper
+            | Role::Recompute
             | Role::Control
             | Role::Web(_)
             | Role::Query(..) => {}

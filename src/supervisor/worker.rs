@@ -28,6 +28,8 @@ pub(super) enum Role {
     Directory,
     /// Keeps house in the database.
     Keeper,
+    /// Fills typed columns anew where a model has changed.
+    Recompute,
     /// Answers the command line.
     Control,
     /// Answers those who watch the server.
@@ -45,6 +47,7 @@ impl Role {
             Role::Drain => "drain".to_owned(),
             Role::Directory => "directory".to_owned(),
             Role::Keeper => "keeper".to_owned(),
+            Role::Recompute => "recompute".to_owned(),
             Role::Control => "control".to_owned(),
             Role::Web(_) => "web".to_owned(),
             Role::Query(pool, index) => format!("{}-{index}", pool.name()),
@@ -60,13 +63,14 @@ impl Role {
                 | Role::Drain
                 | Role::Directory
                 | Role::Keeper
+                | Role::Recompute
                 | Role::Query(..)
         )
     }
 
     /// Whether everything else goes on without it: however it hangs, the process is not ended for its sake.
     pub(super) fn is_dispensable(&self) -> bool {
-        matches!(self, Role::Web(_) | Role::Query(..))
+        matches!(self, Role::Web(_) | Role::Query(..) | Role::Recompute)
     }
 
     /// Without a beat for this long a thread of this role is silent.
@@ -77,6 +81,8 @@ impl Role {
             Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper => {
                 timeouts.silent_after_database()
             }
+            // A chunk is several statements.
+            Role::Recompute => timeouts.silent_after_database() + timeouts.statement * 5,
             // A report is several statements.
             Role::Query(pool, _) => timeouts.silent_after_database() + pool.statement() * 3,
         }

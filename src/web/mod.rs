@@ -2,7 +2,7 @@
 //!
 //! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
 //! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `pages.rs` and `site/` the pages, `access/` who may see
-//! what. `body.rs` and `input.rs` read what is sent with a question, `ask.rs` takes questions to the database, `query.rs` is the thread
+//! what. `input.rs` reads what is sent with a question, `ask.rs` takes questions to the database, `query.rs` is the thread
 //! that answers them, `refusal.rs` how the API says no, `manage/` assets, devices and groups. `tls.rs` reads the certificate,
 //! `validity.rs` until when it is good.
 //!
@@ -12,7 +12,6 @@
 
 mod access;
 pub mod ask;
-mod body;
 mod health;
 mod input;
 mod manage;
@@ -20,6 +19,7 @@ mod metrics;
 mod pages;
 pub mod query;
 mod refusal;
+mod reports;
 mod router;
 mod shared;
 pub mod thread;

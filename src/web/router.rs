@@ -18,7 +18,7 @@ use axum::routing::get;
 use super::access::Peer;
 use super::refusal::Refusal;
 use super::shared::{Around, Shared};
-use super::{access, health, manage, metrics, pages};
+use super::{access, health, manage, metrics, pages, reports};
 use crate::conf::Http;
 
 /// Bytes of a request's body, where a route does not say otherwise.
@@ -45,6 +45,7 @@ fn api(shared: &Shared) -> Router<Shared> {
     Router::new()
         .merge(access::routes())
         .merge(manage::routes())
+        .merge(reports::routes())
         .fallback(no_such_question)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(shared.clone(), access::admit))
