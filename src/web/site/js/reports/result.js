@@ -14,12 +14,14 @@ const OWING_SHOWN = 6;
 const HIDDEN = new Set(['asset_id', 'device_id', 'begins_before', 'goes_on']);
 
 export function resultNodes(report, me, subject) {
+  const pictures = picture(report, me.tiles);
+  const look = pictures?.[1]?.look ?? null;
   return [
     el('div.report-title', {}, el('h2', {}, report.title), el('p.quiet', {}, `${subject}: ${minuteIn(report.from, report.time_zone)} to ${minuteIn(report.to, report.time_zone)}, days and times of ${report.time_zone}`)),
     completeness(report),
     tiles(report),
-    picture(report, me.tiles),
-    report.rows.length ? rows(report) : empty('Nothing to report', nothingText(report)),
+    pictures,
+    report.rows.length ? rows(report, look) : empty('Nothing to report', nothingText(report)),
     parameters(report),
   ];
 }
@@ -53,9 +55,10 @@ function tiles(report) {
 // What the rows of a report are, where their number says something.
 const ROWS = { trips: 'trips', stops: 'stops', temperature: 'excursions', events: 'events', offline: 'times offline' };
 
-function rows(report) {
+function rows(report, look) {
   const columns = report.columns.map((column, i) => ({ ...column, i })).filter((column) => !HIDDEN.has(column.key) && !(isPlace(column) && report.report !== 'events'));
   const shown = columns.map((column) => ({ name: column.title ?? column.key, number: isNumber(column), cell: (row) => cell(row[column.i], column, report, row) }));
+  if (look) shown.push({ name: '', label: 'Curve', cell: (row) => el('button.slim.no-print', { type: 'button', 'aria-label': `Curve of ${valueOf(report, row, 'asset')}`, on: { click: () => { look(row); document.querySelector('.report-result figure:last-of-type')?.scrollIntoView({ block: 'nearest' }); } } }, 'Curve') });
   const place = el('div.column');
   let n = ROWS_STEP;
   const show = () => fill(place, table(shown, report.rows.slice(0, n), { tight: true, caption: `${number(report.rows.length)} ${report.rows.length === 1 ? 'row' : 'rows'}` }),
