@@ -126,6 +126,12 @@ need_image_tools() {
     install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
 }
 
+# Makes sure that Python can make an environment of its own, into which its packages are installed.
+need_venv() {
+    have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null && return
+    install_packages "Python with venv" "python3 python3-venv" "python3 python3-pip"
+}
+
 # Makes sure that Prometheus and promtool are there: by them the tests show that metrics, alerts and dashboard are understood.
 need_prometheus() {
     have prometheus && have promtool && return
@@ -151,4 +157,24 @@ need_package_tools() {
     [[ -z $missing ]] || have apt-get || die "the tests of the packages run on a Debian; here is no$missing"
     [[ -z $missing ]] ||
         install_packages "what makes and checks packages:$missing" "rpm dnf createrepo-c rpmlint lintian mandoc binutils python3-firewall" ""
+}
+
+# Makes sure that Chromium is there, and prints the program.
+need_chromium() {
+    local program
+    for program in chromium chromium-browser google-chrome; do
+        ! have "$program" || { command -v "$program" && return; }
+    done
+    # Letters too: pictures of pages without them show nothing.
+    install_packages "Chromium" "chromium fonts-liberation" "chromium liberation-sans-fonts"
+    command -v chromium || command -v chromium-browser || die "Chromium is not here although it was installed; it is looked for as chromium and chromium-browser"
+}
+
+# Makes sure that Node.js and npm are there: what drives the browser of the tests is written for it.
+need_node() {
+    local wanted=18 found
+    if ! have node || ! have npm; then install_packages "Node.js and npm" "nodejs npm" "nodejs npm"; fi
+    found=$(node --version)
+    found=${found#v}
+    ((${found%%.*} >= wanted)) || die "Node.js $found is too old; $wanted or newer is needed"
 }

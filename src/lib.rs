@@ -40,13 +40,14 @@ pub mod spool;
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
+/// Reports and tracks as files.
+pub mod export;
+
 /// Models as people type them, and what an AVL id means on one.
 pub mod models;
 
 /// Devices as a spreadsheet writes them.
 pub mod sheet;
-/// Reports and tracks as files.
-pub mod export;
 
 /// The way to a port thread: its inbox and what it hears there.
 pub mod mailbox;

@@ -216,7 +216,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   trackport simulate --devices 1000 --duration '1 min'
-  trackport simulate --devices 50 --interval '10 s' --codec 8e --acked acked.csv")]
+  trackport simulate --devices 50 --interval '10 s' --codec 8e --acked acked.csv
+  trackport simulate --devices 60 --lives --since '1 day' --duration '8 h'
+  trackport simulate --devices 60 --lives --fleet - | trackport device import -")]
     Simulate(simulate::Args),
     /// Write the manual pages into a folder
     #[command(hide = true)]
@@ -424,6 +426,8 @@ mod tests {
             "trackport decode 000F --model FMB920",
             "trackport doctor --json",
             "trackport doctor --imei 356307042441013",
+            "trackport simulate --lives --devices 5 --since 7d --duration 1h",
+            "trackport simulate --lives van=3,machine --speed-up 4 --seed 7 --fleet -",
             "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -468,6 +472,8 @@ mod tests {
             ("trackport quarantine retry 1 --all", 64),
             ("trackport quarantine list --acked --unacked", 64),
             ("trackport simulate --records 0", 64),
+            ("trackport simulate --lives boat", 64),
+            ("trackport simulate --since 1d", 64),
             ("trackport simulate --interval 10", 64),
             ("trackport send --no-login --imei 356307042441013 a.hex", 64),
             ("trackport trace", 64),

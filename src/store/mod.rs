@@ -45,6 +45,8 @@ pub mod insert;
 pub mod journal;
 /// The newest record and the newest fix of each device.
 pub mod latest;
+/// What all assets' devices said last.
+pub mod live;
 /// The schema, brought to this program's version.
 pub mod migrate;
 

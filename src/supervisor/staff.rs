@@ -144,6 +144,7 @@ impl Supervisor {
                     hub: Arc::clone(&self.hub),
                     http: self.conf.http.clone(),
                     desk: self.desk.clone(),
+                    board: Arc::clone(&self.board),
                 };
                 thread::start(&life, ended, move |life| {
                     web::thread::run(&site, life, &around)
@@ -160,6 +161,19 @@ impl Supervisor {
                 };
                 thread::start(&life, ended, move |life| {
                     web::query::run(life, &around);
+                    Ok(())
+                })
+            }
+            Role::Live => {
+                let around = web::live::thread::Surroundings {
+                    board: Arc::clone(&self.board),
+                    hub: Arc::clone(&self.hub),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    web::live::thread::run(life, &around);
                     Ok(())
                 })
             }
@@ -291,7 +305,8 @@ impl Supervisor {
             | Role::Recompute
             | Role::Control
             | Role::Web(_)
-            | Role::Query(..) => {}
+            | Role::Query(..)
+            | Role::Live => {}
         }
         let worker = &mut self.workers[place];
         // While stopping, writers and the spool are still needed: ports wait for their receipts.

@@ -36,6 +36,8 @@ pub(super) enum Role {
     Web(Arc<Site>),
     /// Asks the database for the web; the index within the pool.
     Query(Pool, usize),
+    /// Keeps what the web shows of all assets.
+    Live,
 }
 
 impl Role {
@@ -51,6 +53,7 @@ impl Role {
             Role::Control => "control".to_owned(),
             Role::Web(_) => "web".to_owned(),
             Role::Query(pool, index) => format!("{}-{index}", pool.name()),
+            Role::Live => "live".to_owned(),
         }
     }
 
@@ -65,12 +68,16 @@ impl Role {
                 | Role::Keeper
                 | Role::Recompute
                 | Role::Query(..)
+                | Role::Live
         )
     }
 
     /// Whether everything else goes on without it: however it hangs, the process is not ended for its sake.
     pub(super) fn is_dispensable(&self) -> bool {
-        matches!(self, Role::Web(_) | Role::Query(..) | Role::Recompute)
+        matches!(
+            self,
+            Role::Web(_) | Role::Query(..) | Role::Recompute | Role::Live
+        )
     }
 
     /// Without a beat for this long a thread of this role is silent.
@@ -78,9 +85,12 @@ impl Role {
         match self {
             Role::Port(_) | Role::Control | Role::Web(_) => timeouts.silent_after,
             // A disk may take as long for a sync as a database for a statement.
-            Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper => {
-                timeouts.silent_after_database()
-            }
+            Role::Writer(_)
+            | Role::Spooler
+            | Role::Drain
+            | Role::Directory
+            | Role::Keeper
+            | Role::Live => timeouts.silent_after_database(),
             // A chunk is several statements.
             Role::Recompute => timeouts.silent_after_database() + timeouts.statement * 5,
             // A report is several statements.

@@ -85,6 +85,8 @@ mod access;
 mod access_tls;
 // Assets, devices and groups over the API.
 mod manage;
+// Who may change what over the API.
+mod manage_rights;
 // Metrics and health over HTTP.
 mod web;
 // Whoever speaks to the web as no friend would.

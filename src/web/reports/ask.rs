@@ -5,7 +5,6 @@ use axum::http::{HeaderName, HeaderValue};
 use postgres::Client;
 use serde_json::Value;
 
-use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use crate::export::ExportError;
 use crate::export::times::utc;
@@ -60,15 +59,6 @@ pub(super) fn missing(missing: Missing) -> Refusal {
     match missing {
         Missing::Asset(id) => Refusal::not_found(format!("there is no asset {id}")),
         Missing::Group(id) => Refusal::not_found(format!("there is no group {id}")),
-    }
-}
-
-/// Who asks, for the audit.
-pub(super) fn who(viewer: &Viewer) -> Who {
-    Who {
-        user_id: viewer.user.as_ref().map(|user| user.id),
-        name: viewer.user.as_ref().map(|user| user.name.clone()),
-        address: None,
     }
 }
 

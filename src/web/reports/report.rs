@@ -2,7 +2,7 @@
 //!
 //! An answer is made as a whole before it is sent, because only then is it known whether it has too many rows: so rows are bounded.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use postgres::Client;
@@ -11,9 +11,10 @@ use serde_json::json;
 
 use super::super::access::Viewer;
 use super::super::ask::Pool;
+use super::super::input::{Asked, Named};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::ask::{file, file_name, missing, note, numbers, times, who};
+use super::ask::{file, file_name, missing, note, numbers, times};
 use crate::export::times::utc;
 use crate::export::{About, CsvReport, ExportError, JsonReport, SheetReport};
 use crate::store::report::choice::{self, Choice};
@@ -22,7 +23,7 @@ use crate::store::report::{self, REPORTS, Report, Span, rows, span};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct Question {
     from: Option<String>,
     to: Option<String>,
     asset: Option<String>,
@@ -62,8 +63,8 @@ impl Format {
 pub(super) async fn report(
     State(shared): State<Shared>,
     viewer: Viewer,
-    Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    Named(name): Named<String>,
+    Asked(asked): Asked<Question>,
 ) -> Result<Response, Refusal> {
     let report = report::named(&name).ok_or_else(|| {
         let names: Vec<&str> = REPORTS.iter().map(|report| report.name).collect();
@@ -79,7 +80,7 @@ pub(super) async fn report(
         assets: numbers("asset", asked.asset.as_deref())?,
     };
     times(asked.from.as_deref(), asked.to.as_deref())?;
-    let who = who(&viewer);
+    let who = viewer.who();
     let work = move |client: &mut Client| -> Result<(Vec<u8>, Span), Refusal> {
         let assets = choice::assets(client, &choice)?.map_err(missing)?;
         let zone = head::time_zone(client, &assets)?;

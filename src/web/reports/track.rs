@@ -1,6 +1,6 @@
 //! `GET /api/v1/assets/{id}/export`: what was recorded of an asset, as a file that is sent while it is made.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use postgres::Client;
 use serde::Deserialize;
@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::super::access::Viewer;
 use super::super::ask::{Pool, Sink};
+use super::super::input::{Asked, Named};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::ask::{file, file_name, missing, note, times, who};
+use super::ask::{file, file_name, missing, note, times};
 use crate::export::times::utc;
 use crate::export::track::{Format, write};
 use crate::store::report::choice::Missing;
@@ -19,7 +20,7 @@ use crate::store::report::{Span, head, span};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct Question {
     from: Option<String>,
     to: Option<String>,
     format: Option<String>,
@@ -41,15 +42,12 @@ fn format(text: Option<&str>) -> Result<Format, Refusal> {
 pub(super) async fn track(
     State(shared): State<Shared>,
     viewer: Viewer,
-    Path(id): Path<String>,
-    Query(asked): Query<Asked>,
+    Named(id): Named<i32>,
+    Asked(asked): Asked<Question>,
 ) -> Result<Response, Refusal> {
-    let id: i32 = id
-        .parse()
-        .map_err(|_| Refusal::not_found(format!("there is no asset {id:?}")))?;
     let format = format(asked.format.as_deref())?;
     times(asked.from.as_deref(), asked.to.as_deref())?;
-    let who = who(&viewer);
+    let who = viewer.who();
     // First whether it is there and when, so that this is refused as such; then what may take long.
     let before = move |client: &mut Client| -> Result<_, Refusal> {
         let asset = tracked(client, id)?

@@ -32,6 +32,8 @@ pub(crate) struct Life {
     home: Town,
     /// When its days begin, after midnight UTC.
     shift_ms: u64,
+    /// Days from its week's begin to Monday: somebody is always at work.
+    week_shift: u64,
     week: OnceCell<Box<Counters>>,
 }
 
@@ -54,6 +56,11 @@ impl Life {
             chance,
             home: chance.of("home").below(super::map::N_TOWNS as u64) as Town,
             shift_ms,
+            week_shift: if around_the_clock {
+                chance.of("rest day").below(7)
+            } else {
+                0
+            },
             week: OnceCell::new(),
         }
     }
@@ -73,15 +80,15 @@ impl Life {
         let week = self.week.get_or_init(|| {
             let mut week: Box<Counters> = Box::new([(0.0, 0); 8]);
             for weekday in 0..7 {
-                let day = self.plan(monday(number) + weekday as u64, false);
+                let day = self.plan(self.monday(number) + weekday as u64, false);
                 let (metres, ms) = week[weekday];
                 week[weekday + 1] = (metres + day.odometer_m, ms + day.ignition_ms);
             }
             week
         });
-        let weeks = (weeks(number) - FIRST_WEEK).max(0) as u64;
+        let weeks = (self.weeks(number) - FIRST_WEEK).max(0) as u64;
         let (week_m, week_ms) = week[7];
-        let (metres, ms) = week[weekday(number)];
+        let (metres, ms) = week[self.weekday(number)];
         let worn = self.chance.of("worn");
         (
             worn.between(8e6, 2.4e8).round() + weeks as f64 * week_m + metres,
@@ -92,7 +99,7 @@ impl Life {
     /// Metres driven since Monday, until this day begins.
     pub(super) fn this_week_m(&self, number: u64) -> f64 {
         let (metres, _) = self.before(number);
-        let (monday_m, _) = self.before(monday(number));
+        let (monday_m, _) = self.before(self.monday(number));
         metres - monday_m
     }
 
@@ -104,7 +111,7 @@ impl Life {
     /// `eventful`: with what happens on this day alone.
     fn plan(&self, number: u64, eventful: bool) -> Day {
         let today = self.chance.of("day").nth(number);
-        let routine = self.chance.of("weekday").nth(weekday(number) as u64);
+        let routine = self.chance.of("weekday").nth(self.weekday(number) as u64);
         let mut builder = Builder::new(self.starts_ms(number), self.rests_at(number));
         let late_ms = today.of("late").minutes_ms(0.0, 35.0);
         match self.kind {
@@ -128,7 +135,7 @@ impl Life {
 
     /// Where it stands when the day begins, which is where the day before has ended.
     fn rests_at(&self, number: u64) -> Point {
-        let town = self.night(weekday(number));
+        let town = self.night(self.weekday(number));
         let chance = self.chance.of("yard").nth(town as u64);
         match self.kind {
             Kind::Machine => place(town, chance, 4500.0, 8000.0),
@@ -198,7 +205,7 @@ impl Life {
         let depot = builder.at();
         builder.hidden = self.chance.of("garage").happens(0.1);
         builder.park_until(routine.of("begin").minutes_ms(150.0, 230.0) + late_ms);
-        let works = match weekday(number) {
+        let works = match self.weekday(number) {
             6 => false,
             5 => routine.of("saturday").happens(0.4),
             _ => true,
@@ -262,7 +269,7 @@ impl Life {
             self.in_town(builder, self.home, home, chance.of("back"));
         };
         builder.park_until(routine.of("begin").minutes_ms(170.0, 290.0) + late_ms);
-        if weekday(number) >= 5 {
+        if self.weekday(number) >= 5 {
             if routine.of("weekend").happens(0.6) {
                 builder.stand(routine.of("asleep").minutes_ms(60.0, 300.0), false);
                 errand(builder, routine);
@@ -293,7 +300,7 @@ impl Life {
 
     /// A day of freight: load here, unload and load there, unload in a third town, and rest.
     fn haul(&self, builder: &mut Builder, number: u64, routine: Chance, late_ms: u64) {
-        let weekday = weekday(number);
+        let weekday = self.weekday(number);
         builder.park_until(routine.of("begin").minutes_ms(30.0, 120.0) + late_ms);
         if weekday == 6 {
             return;
@@ -322,7 +329,7 @@ impl Life {
     /// A machine's day on its site.
     fn work(&self, builder: &mut Builder, number: u64, routine: Chance, late_ms: u64) {
         let site = builder.at();
-        let works = match weekday(number) {
+        let works = match self.weekday(number) {
             6 => false,
             5 => routine.of("saturday").happens(0.3),
             _ => true,
@@ -385,19 +392,19 @@ impl Life {
         });
         long.flatten().or(short.flatten())
     }
-}
 
-/// Weeks since the one that has 1 January 1970; they begin on Monday.
-fn weeks(number: u64) -> i64 {
-    ((number + 3) / 7).cast_signed()
-}
+    /// Weeks since its first one.
+    fn weeks(&self, number: u64) -> i64 {
+        ((number + 3 + self.week_shift) / 7).cast_signed()
+    }
 
-/// 0: Monday.
-pub(super) fn weekday(number: u64) -> usize {
-    ((number + 3) % 7) as usize
-}
+    /// The day of its week; 0 is the first day of work, 6 that of rest.
+    fn weekday(&self, number: u64) -> usize {
+        ((number + 3 + self.week_shift) % 7) as usize
+    }
 
-/// The Monday of the week that has this day.
-fn monday(number: u64) -> u64 {
-    number - weekday(number) as u64
+    /// The first day of the week that has this day.
+    fn monday(&self, number: u64) -> u64 {
+        number - self.weekday(number) as u64
+    }
 }
