@@ -30,6 +30,7 @@ export function excursionChart(report) {
     draw = () => {};
     load(place, async () => {
       const answer = await api.get(`/assets/${value('asset_id')}/series`, { from: new Date(start - around).toISOString(), to: new Date(end + around).toISOString(), points: 800, what: key });
+      // Of what is thinned the extremes are shown that made it an excursion.
       const series = answer.series.find((one) => one.key === key);
       const canvas = el('div');
       draw = () => { if (place.clientWidth) curve(canvas, place.clientWidth, series, answer.gaps ?? [], { start, end, limit: value('limit_c'), cold: value('beyond') === 'below' }, report.time_zone, hover); };
@@ -45,14 +46,15 @@ const spansOf = (list) => list.map((one) => ({ from: Date.parse(one.from) / 1000
 function curve(node, width, series, gaps, { start, end, limit, cold }, zone, hover) {
   if (!series?.time.length) return;
   const theme = chartTheme();
-  const clock = new Intl.DateTimeFormat(undefined, { timeZone: zone, hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+  const long = series.time.at(-1) - series.time[0] > 2 * 86_400;
+  const ticks = new Intl.DateTimeFormat(undefined, { timeZone: zone, hourCycle: 'h23', ...(long ? { day: 'numeric', month: 'short' } : { hour: '2-digit', minute: '2-digit' }) });
   const axis = { stroke: theme.quiet, font: theme.font, grid: { stroke: theme.line, width: 1 }, ticks: { show: false } };
-  const [values, open] = withGaps(series, spansOf(gaps));
+  const [values, open] = withGaps(series.time, cold ? series.min : series.max, spansOf(gaps));
   fill(node);
   const plot = new uPlot({
     width, height: 240, legend: { show: false }, cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { time: true }, y: { range: (u, low, high) => { const [a, b] = [Math.min(low ?? limit, limit), Math.max(high ?? limit, limit)]; const room = Math.max(1, (b - a) * 0.1); return [a - room, b + room]; } } },
-    axes: [{ ...axis, size: 28, space: 70, values: (u, at) => at.map((one) => clock.format(one * 1000)) }, { ...axis, size: 64, values: (u, at) => at.map((one) => `${one} °C`) }],
+    axes: [{ ...axis, size: 28, space: 70, incrs: long ? [86_400, 172_800, 432_000] : [300, 900, 1800, 3600, 7200, 14_400, 21_600], values: (u, at) => at.map((one) => ticks.format(one * 1000)) }, { ...axis, size: 64, values: (u, at) => at.map((one) => `${one} °C`) }],
     series: [{}, { stroke: colour('--accent'), width: 2, points: { show: false }, spanGaps: false }],
     hooks: {
       drawClear: [(u) => {
@@ -79,9 +81,9 @@ function curve(node, width, series, gaps, { start, end, limit, cold }, zone, hov
   return plot;
 }
 
-// The last values with an empty one in each gap, so that no line crosses it.
-function withGaps({ time, last }, gaps) {
-  const points = time.map((at, i) => [at, last[i]]);
+// Values with an empty one in each gap, so that no line crosses it.
+function withGaps(time, values, gaps) {
+  const points = time.map((at, i) => [at, values[i]]);
   for (const gap of gaps) points.push([(gap.from + gap.to) / 2, null]);
   points.sort((a, b) => a[0] - b[0]);
   return [[points.map(([at]) => at), points.map(([, value]) => value)], gaps];
