@@ -142,7 +142,7 @@ pub fn add(
 ) -> Result<i32, StoreError> {
     let added = client.query_one(
         "INSERT INTO trackport.user (name, is_admin, password, password_changed_at)
-         VALUES ($1, $2, $3, CASE WHEN $3 IS NOT NULL THEN now() END) RETURNING id",
+         VALUES ($1, $2, $3, CASE WHEN $3::text IS NOT NULL THEN now() END) RETURNING id",
         &[&name, &is_admin, &password],
     );
     added
