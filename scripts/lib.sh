@@ -126,6 +126,12 @@ need_image_tools() {
     install_packages "what reads and runs container images" "umoci skopeo runc iproute2" "umoci skopeo runc iproute"
 }
 
+# Makes sure that Python can make an environment of its own, into which its packages are installed.
+need_venv() {
+    have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null && return
+    install_packages "Python with venv" "python3 python3-venv" "python3 python3-pip"
+}
+
 # Makes sure that Prometheus and promtool are there: by them the tests show that metrics, alerts and dashboard are understood.
 need_prometheus() {
     have prometheus && have promtool && return

@@ -77,6 +77,8 @@ facts! {
     WebClosed "web closed" Info;
     /// The web has as many connections as it may have.
     WebFull "web full" Warn;
+    /// The positions on the web are not kept true, because the database does not answer; they are shown as they were.
+    LiveAway "live positions stand still" Warn;
     /// A question that a page asked the database was not answered, for a reason that is no fault of whoever asked.
     WebQuestionFailed "web question failed" Warn;
     /// One client has as many connections to the web as one may have.
@@ -217,6 +219,10 @@ facts! {
     ClockStepped "wall clock stepped" Warn;
     /// Housekeeping failed and is tried again.
     KeeperFailed "housekeeping failed" Warn;
+    /// A device's typed columns are filled anew, because its model changed.
+    Recomputed "typed columns recomputed" Info;
+    /// Filling typed columns anew failed and is tried again.
+    RecomputeFailed "recompute failed" Warn;
     /// Side notes were dropped because their queue was full; records are not among them.
     NotesDropped "side notes dropped" Warn;
     /// The device list was loaded.

@@ -40,6 +40,9 @@ pub mod spool;
 /// PostgreSQL: the schema and everything that is asked of it.
 pub mod store;
 
+/// Reports and tracks as files.
+pub mod export;
+
 /// Models as people type them, and what an AVL id means on one.
 pub mod models;
 
@@ -102,6 +105,9 @@ pub mod directory;
 
 /// Housekeeping in the database: schema, partitions, latest positions, events.
 pub mod keeper;
+
+/// Typed columns filled anew in the background where a model has changed.
+pub mod recompute;
 
 /// The local socket of the command line.
 pub mod control;

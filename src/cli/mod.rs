@@ -33,6 +33,8 @@ mod moment;
 mod network;
 /// `trackport quarantine`
 pub mod quarantine;
+/// `trackport report` and `export`
+pub mod report;
 /// `trackport run`
 pub mod run;
 /// `trackport send`
@@ -145,6 +147,20 @@ Examples:
     /// Say who may use the dashboard and its API, and what they may do there
     #[command(subcommand)]
     User(user::Command),
+    /// Report about assets and a span of time: days, trips, stops, temperatures, events, offline times, odometers
+    ///
+    /// Above the rows stand the parameters of the assets' groups, up to when the report is complete, and which devices may still owe
+    /// data. The same figures come from the SQL functions trackport.report_… and from the web.
+    #[command(after_help = "\
+Examples:
+  trackport report list
+  trackport report daily --from 'last month' --group fleet
+  trackport report trips --from 2026-11-01 --to 2026-11-30 --asset 'Van 7' --format csv > trips.csv
+  trackport report temperature --from yesterday --device 356307042441013")]
+    Report(report::Args),
+    /// Write tracks as files for maps and tables
+    #[command(subcommand)]
+    Export(report::ExportCommand),
     /// Take over what another server knows, while both go on running
     #[command(subcommand)]
     Import(import::Command),
@@ -254,6 +270,8 @@ fn dispatch(command: &Command, conf: &Path) -> anyhow::Result<()> {
         Command::Asset(command) => asset::run(command, conf),
         Command::Group(command) => group::run(command, conf),
         Command::User(command) => user::run(command, conf),
+        Command::Report(args) => report::run(args, conf),
+        Command::Export(command) => report::run_export(command, conf),
         Command::Import(command) => import::run(command, conf),
         Command::Quarantine(command) => quarantine::run(command, conf),
         Command::Spool(command) => spool::run(command, conf),
@@ -378,6 +396,11 @@ mod tests {
             "trackport user revoke-token 1 2",
             "trackport import traccar --from postgresql:///traccar --time-zone Europe/Vilnius --dry-run",
             "trackport import traccar --devices d.csv --positions p.csv --since 2026-01-01 --source old",
+            "trackport report list",
+            "trackport report daily --from yesterday --group fleet --group 2",
+            "trackport report trips --from 2026-11-01 --to 2026-11-30 --asset 7 --device 356307042441013 --format csv",
+            "trackport export track --asset 7 --from 2026-11 --format kml --output a.kml",
+            "trackport export track --device 356307042441013",
             "trackport quarantine list --imei 356307042441013 --code crc --acked --limit 5 --json",
             "trackport quarantine show 1 2 --json",
             "trackport quarantine retry 1 2 --dry-run",

@@ -25,6 +25,16 @@ impl Table {
             .push(cells.iter().map(|cell| printable(cell)).collect());
     }
 
+    /// A table whose header is made while it runs; `push` its rows.
+    pub(super) fn of(header: Vec<String>) -> Table {
+        Table { rows: vec![header] }
+    }
+
+    /// A row of a table made by `of`: as many cells as the header has.
+    pub(super) fn push(&mut self, cells: impl Iterator<Item = String>) {
+        self.rows.push(cells.map(|cell| printable(&cell)).collect());
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.len() < 2
     }

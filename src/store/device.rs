@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use postgres::{Client, GenericClient, Row};
 
 use super::error::StoreError;
+use super::recompute::{self, Progress};
 use crate::imei::Imei;
 
 /// What a device may do.
@@ -114,6 +115,8 @@ pub struct DeviceShown {
     pub latest_time: Option<SystemTime>,
     /// Time, longitude and latitude (degrees) of its newest fix.
     pub latest_fix: Option<(SystemTime, f64, f64)>,
+    /// How far its typed columns are, where its model has changed.
+    pub recompute: Option<Progress>,
 }
 
 /// Fields to change: `None` leaves a field, an empty text clears it.
@@ -224,6 +227,7 @@ pub fn show(client: &mut Client, imei: Imei) -> Result<Option<DeviceShown>, Stor
         sends_before_ack_at: row.get(N_COLUMNS + 5),
         latest_time: row.get(N_COLUMNS + 6),
         latest_fix: fix_time.map(|time| (time, row.get(N_COLUMNS + 8), row.get(N_COLUMNS + 9))),
+        recompute: recompute::progress(client, imei)?,
     }))
 }
 

@@ -15,6 +15,23 @@ use crate::imei::Imei;
 /// Records deleted in one transaction.
 const ROWS_AT_ONCE: i64 = 10_000;
 
+/// Every table that has a column `device_id` or `imei`, its own included: all of them are emptied of the device. A test compares the list with
+/// the catalog, so that a new table is not forgotten here.
+pub const TABLES: [&str; 12] = [
+    "command",
+    "device",
+    "device_state",
+    "fitting",
+    "imported_device",
+    "imported_position",
+    "latest",
+    "login_attempt",
+    "quarantine",
+    "recompute",
+    "record",
+    "record_default",
+];
+
 /// Tables in which rows may appear that were under way when the device was shut out.
 const WRITTEN_BEHIND: &str = "'trackport.record'::regclass, 'trackport.imported_position'::regclass, 'trackport.latest'::regclass, \
      'trackport.device_state'::regclass, 'trackport.quarantine'::regclass, 'trackport.login_attempt'::regclass";
@@ -200,6 +217,7 @@ fn erase_rest(
         "latest",
         "device_state",
         "command",
+        "recompute",
     ] {
         delete(&mut transaction, table, "device_id = $1", &[&id])?;
     }
@@ -213,6 +231,12 @@ fn erase_rest(
         &[&id],
     )?;
     delete(&mut transaction, "fitting", "device_id = $1", &[&id])?;
+    // An asset that nobody has named is called by the IMEI of its first device.
+    transaction.execute(
+        "UPDATE trackport.asset SET name = left(replace(name, $1, 'asset ' || id), 200), note = replace(note, $1, '…')
+         WHERE position($1 IN name) > 0 OR position($1 IN note) > 0",
+        &[&text],
+    )?;
     delete(&mut transaction, "login_attempt", "imei = $1", &[&text])?;
     // Also bytes of sessions that never said who they were, where the IMEI stands in them.
     delete(

@@ -105,7 +105,8 @@ pub struct LiveFix {
 }
 
 fn us(time: SystemTime) -> i64 {
-    let us = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    let us =
+        |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => us(since),
         Err(before) => -us(before.duration()),
@@ -138,27 +139,25 @@ fn asset(row: &Row) -> (LiveAsset, bool) {
         imei: row.get(8),
         model: row.get(9),
     });
-    let newest = row
-        .get::<_, Option<SystemTime>>(10)
-        .map(|time| LiveRecord {
-            time_us: us(time),
-            received_at_us: us(row.get(11)),
-            satellites: row.get(12),
-            speed_kmh: row.get(13),
-            ignition: row.get(14),
-            movement: row.get(15),
-            door: row.get(16),
-            temperature: std::array::from_fn(|place| row.get(17 + place)),
-            humidity: std::array::from_fn(|place| row.get(21 + place)),
-            external_voltage_mv: row.get(25),
-            battery_voltage_mv: row.get(26),
-            battery_level: row.get(27),
-            signal: row.get(28),
-            sensor_fault: row.get(29),
-            shaken_us: row.get::<_, Option<SystemTime>>(30).map(us),
-            contact_moving_s: row.get(31),
-            contact_parked_s: row.get(32),
-        });
+    let newest = row.get::<_, Option<SystemTime>>(10).map(|time| LiveRecord {
+        time_us: us(time),
+        received_at_us: us(row.get(11)),
+        satellites: row.get(12),
+        speed_kmh: row.get(13),
+        ignition: row.get(14),
+        movement: row.get(15),
+        door: row.get(16),
+        temperature: std::array::from_fn(|place| row.get(17 + place)),
+        humidity: std::array::from_fn(|place| row.get(21 + place)),
+        external_voltage_mv: row.get(25),
+        battery_voltage_mv: row.get(26),
+        battery_level: row.get(27),
+        signal: row.get(28),
+        sensor_fault: row.get(29),
+        shaken_us: row.get::<_, Option<SystemTime>>(30).map(us),
+        contact_moving_s: row.get(31),
+        contact_parked_s: row.get(32),
+    });
     let fix = row.get::<_, Option<SystemTime>>(33).map(|time| LiveFix {
         time_us: us(time),
         longitude: row.get(34),

@@ -71,6 +71,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "access",
         sql: include_str!("schema/0010_access.sql"),
     },
+    Migration {
+        version: 11,
+        name: "live",
+        sql: include_str!("schema/0011_live.sql"),
+    },
 ];
 
 /// The version of the schema that this program needs.

@@ -45,6 +45,8 @@ pub mod insert;
 pub mod journal;
 /// The newest record and the newest fix of each device.
 pub mod latest;
+/// What all assets' devices said last.
+pub mod live;
 /// The schema, brought to this program's version.
 pub mod migrate;
 
@@ -54,6 +56,10 @@ pub mod partition;
 pub mod quarantine;
 /// What one IO element says.
 pub mod reading;
+/// Typed columns filled anew where a model has changed.
+pub mod recompute;
+/// Reports about assets, and their tracks.
+pub mod report;
 /// Bytes in quarantine, read and stored again.
 pub mod reread;
 /// Records as rows of a COPY.
@@ -64,6 +70,8 @@ pub mod series;
 pub mod session;
 /// Many devices with their assets at once.
 pub mod sheet;
+/// Which model a device may be.
+pub mod suggest;
 /// Which AVL ids fill the typed columns of a record.
 pub mod typed;
 /// Who may use the web.

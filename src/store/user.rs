@@ -140,9 +140,10 @@ pub fn add(
     is_admin: bool,
     password: Option<&str>,
 ) -> Result<i32, StoreError> {
+    storable(name)?;
     let added = client.query_one(
         "INSERT INTO trackport.user (name, is_admin, password, password_changed_at)
-         VALUES ($1, $2, $3, CASE WHEN $3::text IS NOT NULL THEN now() END) RETURNING id",
+         VALUES ($1, $2, $3::text, CASE WHEN $3::text IS NOT NULL THEN now() END) RETURNING id",
         &[&name, &is_admin, &password],
     );
     added
@@ -159,6 +160,7 @@ pub fn change(
     id: i32,
     change: &UserChange,
 ) -> Result<bool, StoreError> {
+    change.name.as_deref().map_or(Ok(()), storable)?;
     let set_password = change.password.is_some();
     let password = change.password.clone().flatten();
     let n_changed = client
@@ -394,9 +396,21 @@ fn refused(error: postgres::Error, name: &str) -> StoreError {
         Some(&SqlState::UNIQUE_VIOLATION) => StoreError::Refused(format!(
             "there is a user {name} already; upper and lower case make no difference"
         )),
-        Some(&SqlState::CHECK_VIOLATION) => StoreError::Refused(format!(
-            "{name:?} cannot be a user's name: 1 to 100 signs, no space at either end, no control characters"
-        )),
+        Some(&SqlState::CHECK_VIOLATION) => unfit(name),
         _ => error.into(),
     }
+}
+
+/// No text of PostgreSQL has a NUL.
+fn storable(name: &str) -> Result<(), StoreError> {
+    if name.contains('\0') {
+        return Err(unfit(name));
+    }
+    Ok(())
+}
+
+fn unfit(name: &str) -> StoreError {
+    StoreError::Refused(format!(
+        "{name:?} cannot be a user's name: 1 to 100 signs, no space at either end, no control characters"
+    ))
 }

@@ -43,6 +43,7 @@ use crate::port::passed::Passed;
 use crate::room::Room;
 use crate::trace::{self, Scribe};
 use crate::web::ask::{self, Desk, Queues};
+use crate::web::live::Board;
 use crate::writer::Seat;
 
 use ports::Unbound;
@@ -99,6 +100,8 @@ struct Supervisor {
     /// Where the web leaves questions for the database, and where they are taken.
     desk: Desk,
     questions: Queues,
+    /// What the web shows of all assets.
+    board: Arc<Board>,
     /// Ports whose names were looked up, and what came of it.
     looked_up: (Sender<LookedUp>, Receiver<LookedUp>),
     /// How many are looked up now.
@@ -189,6 +192,7 @@ impl Supervisor {
             web_unbound: None,
             desk,
             questions,
+            board: Arc::default(),
             looked_up: crossbeam_channel::bounded(10_000),
             n_looked_up: 0,
             passed,
@@ -225,6 +229,7 @@ impl Supervisor {
             Role::Spooler,
             Role::Directory,
             Role::Drain,
+            Role::Recompute,
         ];
         roles.extend((0..self.conf.database.writers).map(Role::Writer));
         for role in roles {

@@ -14,6 +14,7 @@ use crate::facts::{self, Fact};
 use crate::keeper;
 use crate::notes::Note;
 use crate::port;
+use crate::recompute;
 use crate::roster;
 use crate::spooler;
 use crate::web;
@@ -116,6 +117,18 @@ impl Supervisor {
                     Ok(())
                 })
             }
+            Role::Recompute => {
+                let around = recompute::Surroundings {
+                    hub: Arc::clone(&self.hub),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    recompute::run(life, &around);
+                    Ok(())
+                })
+            }
             Role::Control => {
                 let (socket, hub) = (self.conf.control.socket.clone(), Arc::clone(&self.hub));
                 let is_successor = self
@@ -131,6 +144,7 @@ impl Supervisor {
                     hub: Arc::clone(&self.hub),
                     http: self.conf.http.clone(),
                     desk: self.desk.clone(),
+                    board: Arc::clone(&self.board),
                 };
                 thread::start(&life, ended, move |life| {
                     web::thread::run(&site, life, &around)
@@ -147,6 +161,19 @@ impl Supervisor {
                 };
                 thread::start(&life, ended, move |life| {
                     web::query::run(life, &around);
+                    Ok(())
+                })
+            }
+            Role::Live => {
+                let around = web::live::thread::Surroundings {
+                    board: Arc::clone(&self.board),
+                    hub: Arc::clone(&self.hub),
+                    database: self.conf.database.clone(),
+                    timeouts: self.conf.timeouts.clone(),
+                    application: self.application.clone(),
+                };
+                thread::start(&life, ended, move |life| {
+                    web::live::thread::run(life, &around);
                     Ok(())
                 })
             }
@@ -275,9 +302,11 @@ impl Supervisor {
             Role::Drain
             | Role::Directory
             | Role::Keeper
+            | Role::Recompute
             | Role::Control
             | Role::Web(_)
-            | Role::Query(..) => {}
+            | Role::Query(..)
+            | Role::Live => {}
         }
         let worker = &mut self.workers[place];
         // While stopping, writers and the spool are still needed: ports wait for their receipts.

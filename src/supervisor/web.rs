@@ -112,7 +112,7 @@ impl Supervisor {
         });
     }
 
-    /// Who asks the database for the web: there from when there was a web first.
+    /// Who asks the database for the web and who follows it: there from when there was a web first.
     fn hire_queries(&mut self) -> std::io::Result<()> {
         let is_query = |worker: &Worker| matches!(worker.role, Role::Query(..));
         if self.workers.iter().any(is_query) {
@@ -123,7 +123,7 @@ impl Supervisor {
                 self.hire(Role::Query(pool, index))?;
             }
         }
-        Ok(())
+        self.hire(Role::Live)
     }
 
     pub(super) fn retry_web(&mut self, now: Millis) {

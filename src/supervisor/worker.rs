@@ -28,12 +28,16 @@ pub(super) enum Role {
     Directory,
     /// Keeps house in the database.
     Keeper,
+    /// Fills typed columns anew where a model has changed.
+    Recompute,
     /// Answers the command line.
     Control,
     /// Answers those who watch the server.
     Web(Arc<Site>),
     /// Asks the database for the web; the index within the pool.
     Query(Pool, usize),
+    /// Keeps what the web shows of all assets.
+    Live,
 }
 
 impl Role {
@@ -45,9 +49,11 @@ impl Role {
             Role::Drain => "drain".to_owned(),
             Role::Directory => "directory".to_owned(),
             Role::Keeper => "keeper".to_owned(),
+            Role::Recompute => "recompute".to_owned(),
             Role::Control => "control".to_owned(),
             Role::Web(_) => "web".to_owned(),
             Role::Query(pool, index) => format!("{}-{index}", pool.name()),
+            Role::Live => "live".to_owned(),
         }
     }
 
@@ -60,13 +66,18 @@ impl Role {
                 | Role::Drain
                 | Role::Directory
                 | Role::Keeper
+                | Role::Recompute
                 | Role::Query(..)
+                | Role::Live
         )
     }
 
     /// Whether everything else goes on without it: however it hangs, the process is not ended for its sake.
     pub(super) fn is_dispensable(&self) -> bool {
-        matches!(self, Role::Web(_) | Role::Query(..))
+        matches!(
+            self,
+            Role::Web(_) | Role::Query(..) | Role::Recompute | Role::Live
+        )
     }
 
     /// Without a beat for this long a thread of this role is silent.
@@ -74,9 +85,14 @@ impl Role {
         match self {
             Role::Port(_) | Role::Control | Role::Web(_) => timeouts.silent_after,
             // A disk may take as long for a sync as a database for a statement.
-            Role::Writer(_) | Role::Spooler | Role::Drain | Role::Directory | Role::Keeper => {
-                timeouts.silent_after_database()
-            }
+            Role::Writer(_)
+            | Role::Spooler
+            | Role::Drain
+            | Role::Directory
+            | Role::Keeper
+            | Role::Live => timeouts.silent_after_database(),
+            // A chunk is several statements.
+            Role::Recompute => timeouts.silent_after_database() + timeouts.statement * 5,
             // A report is several statements.
             Role::Query(pool, _) => timeouts.silent_after_database() + pool.statement() * 3,
         }

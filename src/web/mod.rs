@@ -2,8 +2,9 @@
 //!
 //! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
 //! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `pages.rs` and `site/` the pages, `access/` who may see
-//! what. `body.rs` and `input.rs` read what is sent with a question, `ask.rs` takes questions to the database, `query.rs` is the thread
-//! that answers them, `refusal.rs` how the API says no, `manage/` assets, devices and groups. `tls.rs` reads the certificate,
+//! what. `input.rs` reads what is sent with a question, `ask.rs` takes questions to the database, `query.rs` is the thread
+//! that answers them, `refusal.rs` how the API says no, `manage/` assets, devices and groups, `live/`
+//! where every asset is now, `series/` what it recorded. `tls.rs` reads the certificate,
 //! `validity.rs` until when it is good.
 //!
 //! This folder is the one place with async code, because the HTTP library has it: one runtime, in this thread alone. Whatever
@@ -12,15 +13,18 @@
 
 mod access;
 pub mod ask;
-mod body;
 mod health;
 mod input;
+pub mod live;
 mod manage;
 mod metrics;
+mod openapi;
 mod pages;
 pub mod query;
 mod refusal;
+mod reports;
 mod router;
+mod series;
 mod shared;
 pub mod thread;
 pub mod tls;

@@ -32,6 +32,10 @@ macro_rules! files {
 files! {
     "asset.css"
     "asset.html"
+    "assets.html"
+    "css/pages.css"
+    "device.html"
+    "devices.html"
     "icon.svg"
     "index.html"
     "js/api.js"
@@ -48,8 +52,20 @@ files! {
     "js/asset/track.js"
     "js/asset/trackcolours.js"
     "js/asset/trackmap.js"
+    "js/assets/edit.js"
+    "js/assets/main.js"
+    "js/device/main.js"
+    "js/device/quarantine.js"
+    "js/device/records.js"
+    "js/devices/add.js"
+    "js/devices/edit.js"
+    "js/devices/main.js"
+    "js/devices/models.js"
+    "js/devices/waiting.js"
     "js/dom.js"
     "js/icons.js"
+    "js/login/main.js"
+    "js/login/next.js"
     "js/map/address.js"
     "js/map/basemap.js"
     "js/map/details.js"
@@ -61,6 +77,27 @@ files! {
     "js/map/page.js"
     "js/map/paintlayer.js"
     "js/map/sheet.js"
+    "js/pages/address.js"
+    "js/pages/form.js"
+    "js/pages/frame.js"
+    "js/reports/cells.js"
+    "js/reports/main.js"
+    "js/reports/parameters.js"
+    "js/reports/pictures.js"
+    "js/reports/result.js"
+    "js/reports/span.js"
+    "js/reports/subject.js"
+    "js/server/chart.js"
+    "js/server/latency.js"
+    "js/server/main.js"
+    "js/server/rates.js"
+    "js/server/tables.js"
+    "js/settings/account.js"
+    "js/settings/audit.js"
+    "js/settings/groups.js"
+    "js/settings/main.js"
+    "js/settings/parameters.js"
+    "js/settings/users.js"
     "js/shell.js"
     "js/states.js"
     "js/theme.js"
@@ -68,8 +105,12 @@ files! {
     "js/ui.js"
     "js/units.js"
     "js/vendor.js"
+    "login.html"
     "manifest.webmanifest"
     "map.css"
+    "reports.html"
+    "server.html"
+    "settings.html"
     "style.css"
     "vendor/leaflet/LICENSE"
     "vendor/leaflet/leaflet.css"
@@ -84,7 +125,17 @@ files! {
 }
 
 /// Addresses of pages and the file of each.
-const PAGES: &[(&str, &str)] = &[("/", "index.html"), ("/asset/{id}", "asset.html")];
+const PAGES: &[(&str, &str)] = &[
+    ("/", "index.html"),
+    ("/asset/{id}", "asset.html"),
+    ("/assets", "assets.html"),
+    ("/device/{imei}", "device.html"),
+    ("/devices", "devices.html"),
+    ("/login", "login.html"),
+    ("/reports", "reports.html"),
+    ("/server", "server.html"),
+    ("/settings", "settings.html"),
+];
 
 /// A file, ready to be sent.
 struct File {

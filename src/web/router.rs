@@ -18,7 +18,7 @@ use axum::routing::get;
 use super::access::Peer;
 use super::refusal::Refusal;
 use super::shared::{Around, Shared};
-use super::{access, health, manage, metrics, pages};
+use super::{access, health, live, manage, metrics, openapi, pages, reports, series};
 use crate::conf::Http;
 
 /// Bytes of a request's body, where a route does not say otherwise.
@@ -44,7 +44,11 @@ pub(super) fn router(around: &Around) -> Router {
 fn api(shared: &Shared) -> Router<Shared> {
     Router::new()
         .merge(access::routes())
+        .merge(reports::routes())
         .merge(manage::routes())
+        .merge(openapi::routes())
+        .merge(live::routes())
+        .merge(series::routes())
         .fallback(no_such_question)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn_with_state(shared.clone(), access::admit))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::access::Access;
 use super::ask::Desk;
+use super::live::Board;
 use crate::conf::Http;
 use crate::hub::Hub;
 
@@ -26,6 +27,8 @@ pub struct Around {
     pub http: Http,
     /// Where questions for the database are left.
     pub desk: Desk,
+    /// Where every asset is and what it does.
+    pub board: Arc<Board>,
 }
 
 impl Shared {

@@ -9,7 +9,7 @@ use trackport::protocol::teltonika::encode::{self, IoSpec, RecordSpec};
 use trackport::store::latest::{LatestRow, update_latest};
 use trackport::store::{Event, Typed};
 
-use crate::harness::daemon::started_known;
+use crate::harness::daemon::{started, started_known};
 use crate::harness::device::{Device, TIME_MS, packet};
 use crate::harness::rows::{add, number};
 use crate::harness::{eventually, imei, postgres as pg, secs};
@@ -294,4 +294,160 @@ fn the_names_of_events_are_those_of_the_program() {
             .unwrap();
         assert_eq!(row.get::<_, Vec<&str>>(0), [name]);
     }
+}
+
+/// A device with a wired probe, all of whose elements need its model, and what it has of them.
+const PROBE_ONLY: &str =
+    "SELECT count(*) FROM trackport.record WHERE battery_level = 80 AND odometer_m = 4242";
+
+fn probe_packet(second: u64, n: u64) -> Vec<u8> {
+    let records: Vec<RecordSpec> = (second..second + n)
+        .map(|second| RecordSpec {
+            time_ms: TIME_MS + second * 1000,
+            satellites: 9,
+            event_id: 252,
+            io: vec![
+                element(113, 1, 80),
+                element(16, 4, 4242),
+                element(252, 1, 1),
+            ],
+            ..RecordSpec::default()
+        })
+        .collect();
+    encode::packet(Codec::Codec8, &records).unwrap()
+}
+
+fn set_model(client: &mut Client, model: &str) {
+    let sql = "UPDATE trackport.device SET model = $1";
+    client.execute(sql, &[&model]).unwrap();
+}
+
+fn is_recomputed(client: &mut Client) -> bool {
+    let sql = "SELECT count(*) FROM trackport.recompute WHERE finished_at IS NOT NULL";
+    number(client, sql, &[]) == 1
+}
+
+#[test]
+fn a_changed_model_fills_all_records_also_those_that_come_in_meanwhile() {
+    let (daemon, mut client, port) = started();
+    let mut device = Device::login(port, imei(1));
+    for packet in 0..20 {
+        device.deliver(&probe_packet(packet * 100, 100));
+    }
+    assert_eq!(number(&mut client, PROBE_ONLY, &[]), 0, "no model");
+    set_model(&mut client, "FMB120");
+    let mut n_packets = 20;
+    eventually(secs(60), "the columns are filled", || {
+        device.deliver(&probe_packet(n_packets * 100, 10));
+        n_packets += 1;
+        is_recomputed(&mut client)
+    });
+    let n_records = 2_000 + i64::try_from(n_packets - 20).unwrap() * 10;
+    assert_eq!(number(&mut client, PROBE_ONLY, &[]), n_records);
+    let sql =
+        "SELECT count(*) FROM trackport.record WHERE trackport.event_names(events) = '{unplug}'";
+    assert_eq!(number(&mut client, sql, &[]), n_records);
+    let sql = "SELECT count(*) FROM trackport.latest WHERE battery_level = 80 AND event_mask = 16 AND event_time = time";
+    eventually(secs(10), "latest has the values and the event", || {
+        number(&mut client, sql, &[]) == 1
+    });
+    let shown = daemon.must(&["device", "show", &imei(1).to_string()]);
+    assert!(shown.contains("by model FMB120, "), "{shown}");
+    assert!(
+        daemon
+            .status()
+            .threads
+            .iter()
+            .any(|thread| thread.name == "recompute")
+    );
+    // And back again: what the model before had filled goes.
+    set_model(&mut client, "FMC640");
+    eventually(secs(60), "the columns are emptied", || {
+        is_recomputed(&mut client)
+    });
+    assert_eq!(number(&mut client, PROBE_ONLY, &[]), 0);
+    let sql =
+        "SELECT count(*) FROM trackport.latest WHERE battery_level IS NULL AND event_time IS NULL";
+    assert_eq!(number(&mut client, sql, &[]), 1);
+}
+
+#[test]
+fn a_record_whose_columns_are_right_is_not_written() {
+    let (_daemon, mut client, port) = started();
+    let mut device = Device::login(port, imei(1));
+    device.deliver(&probe_packet(0, 50));
+    let sql = "SELECT count(DISTINCT xmin::text) FROM trackport.record";
+    let before = number(&mut client, sql, &[]);
+    set_model(&mut client, "no such model");
+    eventually(secs(60), "it is done", || is_recomputed(&mut client));
+    let sql_changed = "SELECT n_changed FROM trackport.recompute WHERE n_done = 50";
+    assert_eq!(number(&mut client, sql_changed, &[]), 0);
+    assert_eq!(number(&mut client, sql, &[]), before);
+}
+
+#[cfg(feature = "faults")]
+#[test]
+fn a_restart_goes_on_where_the_work_stood_and_a_second_change_begins_anew() {
+    let (database, mut client) = pg::shared().migrated();
+    let port = crate::harness::free_port();
+    let mut daemon = crate::harness::daemon::Setup::new(&database.url)
+        .port(port)
+        .faults("recompute-step=sleep(300)")
+        .start();
+    let mut device = Device::login(port, imei(1));
+    for packet in 0..20 {
+        device.deliver(&probe_packet(packet * 100, 100));
+    }
+    set_model(&mut client, "FMB120");
+    let half = "SELECT n_done FROM trackport.recompute WHERE n_done BETWEEN 50 AND 1500 AND finished_at IS NULL";
+    eventually(secs(60), "it is half way", || {
+        client.query_opt(half, &[]).unwrap().is_some()
+    });
+    daemon.kill();
+    let n_done = number(&mut client, "SELECT n_done FROM trackport.recompute", &[]);
+    assert!(n_done < 2_000, "{n_done}");
+    daemon.forget_faults();
+    daemon.launch();
+    eventually(secs(60), "it is done", || is_recomputed(&mut client));
+    assert_eq!(number(&mut client, PROBE_ONLY, &[]), 2_000);
+    assert_eq!(
+        number(&mut client, "SELECT n_done FROM trackport.recompute", &[]),
+        2_000,
+        "each record once"
+    );
+    // Two changes at once: the last one counts.
+    set_model(&mut client, "FMC640");
+    eventually(secs(60), "the first one is begun", || {
+        let sql = "SELECT count(*) FROM trackport.recompute WHERE started_at IS NOT NULL OR finished_at IS NOT NULL";
+        number(&mut client, sql, &[]) == 1
+    });
+    set_model(&mut client, "FMB920");
+    eventually(secs(60), "the last one is done", || {
+        is_recomputed(&mut client)
+    });
+    let sql = "SELECT count(*) FROM trackport.recompute WHERE model = 'FMB920' AND n_done = 2000";
+    assert_eq!(number(&mut client, sql, &[]), 1);
+    assert_eq!(number(&mut client, PROBE_ONLY, &[]), 2_000);
+}
+
+#[test]
+fn a_model_is_suggested_and_nothing_is_set() {
+    let (daemon, mut client, port) = started();
+    let mut device = Device::login(port, imei(1));
+    let io = vec![
+        element(239, 1, 1),
+        element(240, 1, 1),
+        element(113, 1, 80),
+        element(80, 1, 1),
+        element(16, 4, 5),
+        element(17, 2, 5),
+    ];
+    device.deliver(&caused(0, 0, io));
+    let suggested = daemon.must(&["device", "suggest", &imei(1).to_string()]);
+    assert!(suggested.contains("fit equally"), "{suggested}");
+    assert!(suggested.contains("FMB120"), "{suggested}");
+    assert!(suggested.contains("trackport device set"), "{suggested}");
+    assert!(daemon.must(&["device", "suggest"]).contains("fit equally"));
+    let sql = "SELECT count(*) FROM trackport.device WHERE model IS NULL";
+    assert_eq!(number(&mut client, sql, &[]), 1);
 }

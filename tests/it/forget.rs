@@ -11,6 +11,7 @@ use trackport::imei::Imei;
 use trackport::protocol::teltonika::encode::login;
 use trackport::roster;
 use trackport::spool::{Folder, find, scan};
+use trackport::store::forget::TABLES;
 
 use crate::harness::daemon::{BINARY, Daemon, Setup, started, started_known, text};
 use crate::harness::device::{ANSWER, Answer, Device, packet};
@@ -95,6 +96,60 @@ fn begin(daemon: &Daemon, imei: Imei, more: &[&str]) -> Child {
 
 fn forget(daemon: &Daemon, imei: Imei, more: &[&str]) -> String {
     daemon.must(&[&["device", "forget", &imei.to_string(), "--yes"], more].concat())
+}
+
+#[test]
+fn every_table_that_knows_devices_is_one_that_is_emptied() {
+    let (_database, mut client) = pg::shared().migrated();
+    let rows = client
+        .query(
+            "SELECT DISTINCT c.relname::text
+             FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             WHERE c.relnamespace = 'trackport'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname IN ('device_id', 'imei')
+             ORDER BY 1",
+            &[],
+        )
+        .unwrap();
+    let tables: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(tables, TABLES);
+}
+
+#[test]
+fn an_asset_goes_with_its_only_device_and_stays_where_others_were_fitted_or_people_named_it() {
+    let (daemon, mut client, _) = started_known();
+    for n in [1, 2] {
+        add(&mut client, imei(n), None);
+    }
+    let one = id(&mut client, imei(1));
+    let two = id(&mut client, imei(2));
+    // The second takes over the asset of the first; one that nobody named and one with a name had the first alone.
+    let script = format!(
+        "UPDATE trackport.fitting SET removed_at = '2026-01-01' WHERE device_id = {one};
+         DELETE FROM trackport.fitting WHERE device_id = {two};
+         INSERT INTO trackport.fitting (device_id, asset_id, fitted_at)
+             SELECT {two}, asset_id, '2026-01-01' FROM trackport.fitting WHERE device_id = {one};
+         INSERT INTO trackport.asset (name) VALUES ('Truck 12'), ('{0}');
+         INSERT INTO trackport.fitting (device_id, asset_id, fitted_at, removed_at)
+             SELECT {one}, id, '2026-02-01', '2026-03-01' FROM trackport.asset WHERE name = 'Truck 12'
+             UNION ALL SELECT {one}, max(id), '2026-03-01', '2026-04-01' FROM trackport.asset WHERE name = '{0}'",
+        imei(1)
+    );
+    client.batch_execute(&script).unwrap();
+    let shared = number(
+        &mut client,
+        "SELECT asset_id::bigint FROM trackport.fitting WHERE device_id = $1",
+        &[&two],
+    );
+    forget(&daemon, imei(1), &[]);
+    assert_eq!(traces(&mut client, one, imei(1)), Vec::<String>::new());
+    let named = "SELECT count(*) FROM trackport.asset WHERE name = 'Truck 12'";
+    assert_eq!(number(&mut client, named, &[]), 1);
+    // Beside it the one that is shared, and the one that the second has left.
+    let all = "SELECT count(*) FROM trackport.asset";
+    assert_eq!(number(&mut client, all, &[]), 3);
+    let kept =
+        "SELECT count(*) FROM trackport.fitted WHERE device_id = $1 AND asset_id = $2::bigint";
+    assert_eq!(number(&mut client, kept, &[&two, &shared]), 1);
 }
 
 #[test]

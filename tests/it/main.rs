@@ -79,9 +79,15 @@ mod doctor;
 mod tools;
 // Locks, floods and limits.
 mod pressure;
-// Metrics and health over HTTP.
+// Who is let in to pages and API, and what they may see.
+mod access;
+// The way to them: TLS, proxies, addresses.
+mod access_tls;
 // Assets, devices and groups over the API.
 mod manage;
+// Who may change what over the API.
+mod manage_rights;
+// Metrics and health over HTTP.
 mod web;
 // Whoever speaks to the web as no friend would.
 mod web_abuse;

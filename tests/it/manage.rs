@@ -660,3 +660,33 @@ fn every_change_is_noted_with_what_it_was() {
     assert_eq!(scene.get("/assets")["total"], 0);
     assert_eq!(scene.get("/assets?retired=true")["total"], 1);
 }
+
+#[test]
+fn whatever_the_document_names_is_there() {
+    let scene = scene(|setup| setup);
+    let document = scene.get("/openapi.json");
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() > 30);
+    for (path, operations) in paths {
+        let asked = path
+            .replace("{imei}", &imei(1).to_string())
+            .replace("{id}", "1000")
+            .replace("{user}", "1000")
+            .replace("{name}", "none");
+        // The stream of positions has no end.
+        for method in operations
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|_| path != "/live")
+        {
+            let answer = scene.send(&method.to_uppercase(), &asked, &json!({}));
+            assert_ne!(answer.status, 405, "{method} {path}");
+            assert!(
+                !answer.body.contains("nothing at this address"),
+                "{method} {path}: {answer:?}"
+            );
+            assert!(answer.status < 500, "{method} {path}: {answer:?}");
+        }
+    }
+}

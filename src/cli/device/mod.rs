@@ -1,9 +1,11 @@
 //! `trackport device`: says which devices may log in, and shows what is known of them.
 //!
 //! Works on the database alone; a running server hears of each change by itself. `show.rs` is the text and JSON for people and
-//! programs, `replace.rs` puts one device in the place of another. Only `forget.rs`, which erases a device, speaks to the server as well.
+//! programs, `model.rs` is about models, `replace.rs` puts one device in the place of another. Only `forget.rs`, which erases a device,
+//! speaks to the server as well.
 
 mod forget;
+mod model;
 mod replace;
 mod show;
 
@@ -83,7 +85,8 @@ pub enum Command {
     },
     /// Change what is known of a device; what is not named stays
     ///
-    /// The model decides what the IO elements of the device mean.
+    /// The model decides what the IO elements of the device mean. When it changes, the running server fills the columns of all records
+    /// that are there anew, in the background; `device show` says how far it is.
     #[command(
         after_help = "Example:\n  trackport device set 356307042441013 --model FMB920 --note \"new antenna\""
     )]
@@ -93,6 +96,26 @@ pub enum Command {
         /// What is to be changed.
         #[command(flatten)]
         about: About,
+    },
+    /// Say which models fit what a device sends, or every device that has no model
+    ///
+    /// Compares the IO elements of its newest records, ids and widths, with the maker's tables. Nothing is changed: `device set --model` sets
+    /// the model. Models that cannot be told apart by what is sent are named together.
+    #[command(after_help = "Example:\n  trackport device suggest 356307042441013")]
+    Suggest {
+        /// The device; without it every accepted device that has no model
+        imei: Option<Imei>,
+    },
+    /// Have the running server fill the columns of a device's records anew from what was sent
+    ///
+    /// Happens by itself when the model changes. By hand it is of use after an upgrade that knows more elements.
+    #[command(after_help = "Example:\n  trackport device recompute --all")]
+    Recompute {
+        /// The devices
+        imeis: Vec<Imei>,
+        /// Every device
+        #[arg(long)]
+        all: bool,
     },
     /// Let devices in, for example such as were refused
     Accept {
@@ -251,6 +274,14 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             }
             device::set(&mut database::connect(path)?, *imei, &change)?;
             writeln!(out, "{imei} is changed")?;
+        }
+        Command::Suggest { imei } => {
+            drop(out);
+            return model::suggest_models(path, *imei);
+        }
+        Command::Recompute { imeis, all } => {
+            drop(out);
+            return model::recompute(path, imeis, *all);
         }
         Command::Accept { imeis } => return decide(path, imeis, device::accept),
         Command::Refuse { imeis } => return decide(path, imeis, device::refuse),

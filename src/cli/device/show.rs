@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::super::text::{Table, ago, count, printable, time};
+use super::model::{progress_json, progress_text};
 use crate::models;
 use crate::store::asset::Asset;
 use crate::store::device::Contact;
@@ -99,6 +100,7 @@ pub(super) fn json(shown: &DeviceShown, asset: Option<&Asset>) -> Value {
     value["address"] = shown.address.map(|address| address.to_string()).into();
     value["port"] = shown.port.into();
     value["sends_before_ack_at"] = shown.sends_before_ack_at.map(time).into();
+    value["recompute"] = shown.recompute.as_ref().map_or(Value::Null, progress_json);
     value["latest_time"] = shown.latest_time.map(time).into();
     value["latest_fix"] = shown.latest_fix.map_or(Value::Null, |(at, longitude, latitude)| {
         json!({"time": time(at), "longitude": longitude, "latitude": latitude})
@@ -157,6 +159,9 @@ pub(super) fn write(
             "newest fix",
             &format!("{latitude:.7} {longitude:.7}, {}", at(Some(time))),
         )?;
+    }
+    if let Some(progress) = &shown.recompute {
+        line("columns", &progress_text(progress, now))?;
     }
     line("added", &at(Some(device.created_at)))?;
     line("changed", &at(Some(device.updated_at)))?;
@@ -217,6 +222,7 @@ mod tests {
             sends_before_ack_at: sends_before_ack.then_some(now),
             latest_time: None,
             latest_fix: Some((now, 25.5, -54.25)),
+            recompute: None,
         };
         (shown, now)
     }

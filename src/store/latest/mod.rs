@@ -11,7 +11,7 @@
 //! `sql.rs` has the columns and the statements, `contact.rs` learns how often a device is usually heard.
 
 mod contact;
-mod sql;
+pub(super) mod sql;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

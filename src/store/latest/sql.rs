@@ -7,7 +7,7 @@ use postgres::types::ToSql;
 
 use super::contact;
 use super::{AHEAD_MAX, LatestRow, NewestOfOne};
-use crate::store::typed::SHAKEN;
+use crate::store::typed::{SHAKEN, Typed};
 
 /// How far behind the newest record a repair looks for a fix.
 const REPAIR_FIX_DAYS: i32 = 30;
@@ -28,12 +28,14 @@ enum Of {
 }
 
 /// One column of many rows.
-pub(super) struct Column {
+pub(in crate::store) struct Column {
     of: Of,
-    name: &'static str,
-    sql_type: &'static str,
+    /// As it is called in the table.
+    pub(in crate::store) name: &'static str,
+    /// As PostgreSQL calls it.
+    pub(in crate::store) sql_type: &'static str,
     /// An array.
-    pub(super) values: Box<dyn ToSql + Sync>,
+    pub(in crate::store) values: Box<dyn ToSql + Sync>,
 }
 
 fn column<R, T>(
@@ -59,7 +61,8 @@ pub(super) fn columns(all: &[&NewestOfOne]) -> Vec<Column> {
     let rows: Vec<&LatestRow> = all.iter().map(|one| &one.row).collect();
     let fixes: Vec<Option<&LatestRow>> = all.iter().map(|one| one.fix.as_ref()).collect();
     let mut columns = record_columns(&rows);
-    columns.extend(typed_columns(&rows));
+    let typed: Vec<&Typed> = all.iter().map(|one| &one.row.typed).collect();
+    columns.extend(typed_columns(&typed));
     columns.extend(fix_columns(&fixes));
     columns.extend([
         column(Of::Event, "event_time", "timestamptz", all, |one| {
@@ -106,45 +109,38 @@ fn record_columns(rows: &[&LatestRow]) -> Vec<Column> {
     ]
 }
 
-fn typed_columns(rows: &[&LatestRow]) -> Vec<Column> {
+/// The typed columns of records, each an array.
+pub(in crate::store) fn typed_columns(rows: &[&Typed]) -> Vec<Column> {
     let mut columns = vec![
-        column(Of::Record, "ignition", "boolean", rows, |row| {
-            row.typed.ignition
-        }),
-        column(Of::Record, "movement", "boolean", rows, |row| {
-            row.typed.movement
-        }),
+        column(Of::Record, "ignition", "boolean", rows, |row| row.ignition),
+        column(Of::Record, "movement", "boolean", rows, |row| row.movement),
         column(Of::Record, "odometer_m", "bigint", rows, |row| {
-            row.typed.odometer_m
+            row.odometer_m
         }),
         column(Of::Record, "external_voltage_mv", "integer", rows, |row| {
-            row.typed.external_voltage_mv
+            row.external_voltage_mv
         }),
         column(Of::Record, "battery_voltage_mv", "integer", rows, |row| {
-            row.typed.battery_voltage_mv
+            row.battery_voltage_mv
         }),
         column(Of::Record, "battery_level", "smallint", rows, |row| {
-            row.typed.battery_level
+            row.battery_level
         }),
-        column(Of::Record, "signal", "smallint", rows, |row| {
-            row.typed.signal
-        }),
-        column(Of::Record, "events", "integer", rows, |row| {
-            row.typed.events
-        }),
+        column(Of::Record, "signal", "smallint", rows, |row| row.signal),
+        column(Of::Record, "events", "integer", rows, |row| row.events),
         column(Of::Record, "sensor_fault", "smallint", rows, |row| {
-            row.typed.sensor_fault()
+            row.sensor_fault()
         }),
-        column(Of::Record, "door", "boolean", rows, |row| row.typed.door),
+        column(Of::Record, "door", "boolean", rows, |row| row.door),
         column(Of::Record, "engine_seconds", "bigint", rows, |row| {
-            row.typed.engine_seconds
+            row.engine_seconds
         }),
         column(Of::Record, "vehicle_odometer_m", "bigint", rows, |row| {
-            row.typed.vehicle_odometer_m
+            row.vehicle_odometer_m
         }),
-        column(Of::Record, "fuel_l", "real", rows, |row| row.typed.fuel_l),
+        column(Of::Record, "fuel_l", "real", rows, |row| row.fuel_l),
         column(Of::Record, "fuel_percent", "smallint", rows, |row| {
-            row.typed.fuel_percent
+            row.fuel_percent
         }),
     ];
     for (place, name) in [
@@ -157,7 +153,7 @@ fn typed_columns(rows: &[&LatestRow]) -> Vec<Column> {
     .enumerate()
     {
         columns.push(column(Of::Record, name, "real", rows, |row| {
-            row.typed.temperature[place]
+            row.temperature[place]
         }));
     }
     for (place, name) in ["humidity_1", "humidity_2", "humidity_3", "humidity_4"]
@@ -165,7 +161,7 @@ fn typed_columns(rows: &[&LatestRow]) -> Vec<Column> {
         .enumerate()
     {
         columns.push(column(Of::Record, name, "real", rows, |row| {
-            row.typed.humidity[place]
+            row.humidity[place]
         }));
     }
     columns

@@ -67,13 +67,14 @@ comment on function trackport.great_circle_m(double precision, double precision,
 
 create function trackport.asset_records(assets integer[], from_time timestamptz, to_time timestamptz)
 returns table (asset_id integer, fitting_id integer, device_id integer, "time" timestamptz, digest bigint, fix boolean,
-    longitude double precision, latitude double precision, angle_deg integer, speed_kmh integer, ignition boolean, movement boolean,
+    longitude double precision, latitude double precision, altitude_m smallint, angle_deg integer, satellites smallint,
+    speed_kmh integer, ignition boolean, movement boolean,
     odometer_m bigint, temperature_1 real, temperature_2 real, temperature_3 real, temperature_4 real, events integer,
     sensor_fault smallint, engine_seconds bigint, vehicle_odometer_m bigint, fuel_l real, fuel_percent smallint)
 language sql stable parallel safe
 begin atomic
     select f.asset_id, f.id, f.device_id, r.time, r.digest, r.satellites > 0,
-        r.longitude, r.latitude, r.angle_deg, r.speed_kmh, r.ignition, r.movement,
+        r.longitude, r.latitude, r.altitude_m, r.angle_deg, r.satellites, r.speed_kmh, r.ignition, r.movement,
         r.odometer_m, r.temperature_1, r.temperature_2, r.temperature_3, r.temperature_4, r.events,
         r.sensor_fault, r.engine_seconds, r.vehicle_odometer_m, r.fuel_l, r.fuel_percent
     from trackport.fitting f
@@ -82,7 +83,7 @@ begin atomic
     union all
     -- As in the view position.
     select f.asset_id, f.id, f.device_id, i.time, i.source_id, coalesce(i.fix, i.satellites > 0, false),
-        i.longitude, i.latitude, i.angle_deg, i.speed_kmh, i.ignition, i.movement,
+        i.longitude, i.latitude, i.altitude_m, i.angle_deg, i.satellites, i.speed_kmh, i.ignition, i.movement,
         i.odometer_m, i.temperature_1, i.temperature_2, i.temperature_3, i.temperature_4, i.events,
         i.sensor_fault, i.engine_seconds, i.vehicle_odometer_m, i.fuel_l, i.fuel_percent
     from trackport.fitting f
@@ -521,8 +522,8 @@ comment on function trackport.report_offline(integer[], timestamptz, timestamptz
 
 create function trackport.report_odometer(assets integer[], from_time timestamptz, to_time timestamptz)
 returns table (asset_id integer, asset text, device_id integer, first_time timestamptz, last_time timestamptz,
-    odometer_start_m bigint, odometer_end_m bigint, odometer_m bigint,
-    vehicle_odometer_start_m bigint, vehicle_odometer_end_m bigint, vehicle_odometer_m bigint,
+    distance_m bigint, distance_by text, odometer_start_m bigint, odometer_end_m bigint,
+    vehicle_odometer_start_m bigint, vehicle_odometer_end_m bigint,
     engine_start_s bigint, engine_end_s bigint, engine_s bigint,
     fuel_start_l real, fuel_end_l real, fuel_start_percent smallint, fuel_end_percent smallint)
 language plpgsql stable set search_path = pg_catalog, pg_temp set work_mem = '128MB' set jit = off set plan_cache_mode = force_custom_plan as $$
@@ -547,8 +548,8 @@ begin
                 case when r.fuel_percent is not null then array[t.s, r.fuel_percent] end as percent) o
         group by r.fitting_id
     )
-    select f.asset_id, a.name, f.device_id, e.first_time, e.last_time, e.o1, e.o2, e.o2 - e.o1, e.v1, e.v2, e.v2 - e.v1,
-        e.e1, e.e2, e.e2 - e.e1, e.f1, e.f2, e.p1, e.p2
+    select f.asset_id, a.name, f.device_id, e.first_time, e.last_time, coalesce(e.v2 - e.v1, e.o2 - e.o1),
+        case when e.v1 is not null then 'vehicle' when e.o1 is not null then 'tracker' end, e.o1, e.o2, e.v1, e.v2, e.e1, e.e2, e.e2 - e.e1, e.f1, e.f2, e.p1, e.p2
     from ends e
     join trackport.fitting f on f.id = e.fitting_id
     join trackport.asset a on a.id = f.asset_id

@@ -8,10 +8,11 @@ use postgres::Client;
 use serde::{Deserialize, Serialize};
 
 use super::super::ask::Pool;
-use super::super::body::{Asked, Page, Paged, parse_time, time};
+use super::super::input::{Asked, Page, Paged};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::viewer::Viewer;
+use super::wire::{parse_time, time};
 use crate::store::audit::{self, AuditFilter, Entry};
 
 /// An entry as the API shows it.
@@ -47,8 +48,8 @@ pub(super) struct Which {
     action: Option<String>,
     from: Option<String>,
     to: Option<String>,
-    page: Option<u32>,
-    per_page: Option<u32>,
+    #[serde(flatten)]
+    page: Page,
 }
 
 pub(super) async fn list(
@@ -64,13 +65,13 @@ pub(super) async fn list(
         user: which.user,
         action: which.action,
     };
-    let page = Page::new(which.page, which.per_page);
+    let slice = which.page.slice()?;
     let (entries, total) = shared
         .desk
         .ask(Pool::Quick, move |client: &mut Client| {
-            audit::list(client, &filter, page.offset(), i64::from(page.size()))
+            audit::list(client, &filter, slice.offset(), slice.limit())
         })
         .await?;
     let items = entries.into_iter().map(Shown::from).collect();
-    Ok(Json(page.with(items, total)))
+    Ok(Json(slice.of(items, total)))
 }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::ask::Pool;
-use super::super::body::Body;
+use super::super::input::Sent;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::caller::Caller;
@@ -38,7 +38,7 @@ pub(super) async fn login(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-    Body(typed): Body<Typed>,
+    Sent(typed): Sent<Typed>,
 ) -> Result<Response, Refusal> {
     let name = typed.name.trim().to_owned();
     let (limits, network) = (&shared.access().limits, caller.network());

@@ -32,6 +32,8 @@ impl Names {
 /// The answer.
 #[derive(Serialize)]
 pub(super) struct Me {
+    /// Of the user; null where nobody is logged in.
+    id: Option<i32>,
     name: Option<String>,
     is_admin: bool,
     access: &'static str,
@@ -77,6 +79,7 @@ pub(super) async fn me(State(shared): State<Shared>, viewer: Viewer) -> Result<J
     });
     Ok(Json(Me {
         groups: groups.collect(),
+        id: viewer.user.as_ref().map(|user| user.id),
         name: viewer.user.map(|user| user.name),
         is_admin: viewer.is_admin,
         access: match shared.http.access {

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::ask::Pool;
-use super::super::body::{Asked, At, Body, Page, Paged};
+use super::super::input::{Asked, Named, Page, Paged, Sent};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::part;
 use super::users::no_such_user;
 use super::viewer::{GroupRole, Viewer};
 use crate::store::audit;
@@ -39,10 +40,11 @@ impl From<Member> for Shown {
 pub(super) async fn list(
     State(shared): State<Shared>,
     viewer: Viewer,
-    At(group): At<i32>,
+    Named(group): Named<i32>,
     Asked(page): Asked<Page>,
 ) -> Result<Json<Paged<Shown>>, Refusal> {
     must_administer(&viewer, group)?;
+    let slice = page.slice()?;
     let members = shared
         .desk
         .ask(
@@ -53,9 +55,7 @@ pub(super) async fn list(
             },
         )
         .await?;
-    Ok(Json(
-        page.of(members.into_iter().map(Shown::from).collect()),
-    ))
+    Ok(Json(part(slice, members)))
 }
 
 /// What somebody is to be.
@@ -69,8 +69,8 @@ pub(super) struct New {
 pub(super) async fn put(
     State(shared): State<Shared>,
     viewer: Viewer,
-    At((group, user)): At<(i32, String)>,
-    Body(new): Body<New>,
+    Named((group, user)): Named<(i32, String)>,
+    Sent(new): Sent<New>,
 ) -> Result<Json<Shown>, Refusal> {
     must_administer(&viewer, group)?;
     let role: GroupRole = new
@@ -108,7 +108,7 @@ pub(super) async fn put(
 pub(super) async fn remove(
     State(shared): State<Shared>,
     viewer: Viewer,
-    At((group, user)): At<(i32, String)>,
+    Named((group, user)): Named<(i32, String)>,
 ) -> Result<StatusCode, Refusal> {
     must_administer(&viewer, group)?;
     let who = viewer.who();

@@ -17,10 +17,12 @@ mod members;
 mod tokens;
 mod users;
 mod viewer;
+mod wire;
 
 use axum::Router;
 use axum::routing::{delete, get, patch, post, put};
 
+use super::input::{Paged, Slice};
 use super::shared::Shared;
 
 pub(super) use caller::{Peer, network};
@@ -33,6 +35,17 @@ pub(super) struct Access {
     faces: known::Faces,
     limits: limits::Limits,
     names: me::Names,
+}
+
+/// A part of a list that is short enough to be read as a whole.
+fn part<T, U: From<T>>(slice: Slice, all: Vec<T>) -> Paged<U> {
+    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    let place = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+    let items = all.into_iter().skip(place(slice.offset()));
+    slice.of(
+        items.take(place(slice.limit())).map(U::from).collect(),
+        total,
+    )
 }
 
 pub(super) fn routes() -> Router<Shared> {

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::ask::Pool;
-use super::super::body::{Asked, At, Body, Page, Paged, parse_time, time};
+use super::super::input::{Asked, Named, Page, Paged, Sent};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::part;
 use super::users::no_such_user;
 use super::viewer::Viewer;
+use super::wire::{parse_time, time};
 use crate::secret;
 use crate::store::session::{self, ApiToken};
 use crate::store::{audit, user};
@@ -55,8 +57,8 @@ pub(super) struct Whose {
     /// Everybody's, for administrators.
     #[serde(default)]
     all: bool,
-    page: Option<u32>,
-    per_page: Option<u32>,
+    #[serde(flatten)]
+    page: Page,
 }
 
 pub(super) async fn list(
@@ -64,6 +66,7 @@ pub(super) async fn list(
     viewer: Viewer,
     Asked(whose): Asked<Whose>,
 ) -> Result<Json<Paged<Shown>>, Refusal> {
+    let slice = whose.page.slice()?;
     let own = viewer.user.as_ref().map(|user| user.id);
     let of = match own {
         Some(id) if !whose.all => Some(id),
@@ -78,8 +81,7 @@ pub(super) async fn list(
             session::tokens(client, of)
         })
         .await?;
-    let page = Page::new(whose.page, whose.per_page);
-    Ok(Json(page.of(tokens.into_iter().map(Shown::from).collect())))
+    Ok(Json(part(slice, tokens)))
 }
 
 /// A token to be.
@@ -113,7 +115,7 @@ pub(super) struct Made {
 pub(super) async fn add(
     State(shared): State<Shared>,
     viewer: Viewer,
-    Body(new): Body<New>,
+    Sent(new): Sent<New>,
 ) -> Result<(StatusCode, Json<Made>), Refusal> {
     let own = viewer.user.as_ref().map(|user| user.id);
     let user_id = new.user.or(own).ok_or_else(|| {
@@ -166,7 +168,7 @@ pub(super) async fn add(
 pub(super) async fn revoke(
     State(shared): State<Shared>,
     viewer: Viewer,
-    At(id): At<i32>,
+    Named(id): Named<i32>,
 ) -> Result<StatusCode, Refusal> {
     let of = if viewer.is_admin {
         None

@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::super::ask::Pool;
-use super::super::body::{Asked, At, Body, Page, Paged, time};
+use super::super::input::{Asked, Named, Page, Paged, Sent};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::part;
 use super::viewer::Viewer;
+use super::wire::time;
 use crate::secret::{check_password, hash_password, is_password};
 use crate::store::audit;
 use crate::store::user::{self, User, UserChange};
@@ -64,8 +66,9 @@ pub(super) async fn list(
     Asked(page): Asked<Page>,
 ) -> Result<Json<Paged<Shown>>, Refusal> {
     viewer.must_be_admin()?;
+    let slice = page.slice()?;
     let users = shared.desk.ask(Pool::Quick, user::list).await?;
-    Ok(Json(page.of(users.into_iter().map(Shown::from).collect())))
+    Ok(Json(part(slice, users)))
 }
 
 /// A user to be.
@@ -81,7 +84,7 @@ pub(super) struct New {
 pub(super) async fn add(
     State(shared): State<Shared>,
     viewer: Viewer,
-    Body(new): Body<New>,
+    Sent(new): Sent<New>,
 ) -> Result<(StatusCode, Json<Shown>), Refusal> {
     viewer.must_be_admin()?;
     if let Some(password) = &new.password {
@@ -123,8 +126,8 @@ pub(super) struct Change {
 pub(super) async fn change(
     State(shared): State<Shared>,
     viewer: Viewer,
-    At(id): At<i32>,
-    Body(change): Body<Change>,
+    Named(id): Named<i32>,
+    Sent(change): Sent<Change>,
 ) -> Result<Json<Shown>, Refusal> {
     let is_self = viewer.user.as_ref().is_some_and(|user| user.id == id);
     let only_password =
@@ -193,7 +196,7 @@ pub(super) async fn change(
 pub(super) async fn remove(
     State(shared): State<Shared>,
     viewer: Viewer,
-    At(id): At<i32>,
+    Named(id): Named<i32>,
 ) -> Result<StatusCode, Refusal> {
     viewer.must_be_admin()?;
     if viewer.user.as_ref().is_some_and(|user| user.id == id) {

@@ -30,9 +30,17 @@ pub(in super::super) async fn positions(
     let groups = viewer.group_ids();
     let board = &shared.board;
     let view = board.view(groups.as_deref(), 0).ok_or_else(not_yet)?;
-    let mut begin = format!("{{\"at\":\"{}\",\"mark\":\"{}\"", rfc3339(view.at_us), board.mark(view.number));
+    let mut begin = format!(
+        "{{\"at\":\"{}\",\"mark\":\"{}\"",
+        rfc3339(view.at_us),
+        board.mark(view.number)
+    );
     if let Some(trouble) = &view.trouble {
-        let _ = write!(begin, ",\"trouble\":{}", serde_json::Value::from(&**trouble));
+        let _ = write!(
+            begin,
+            ",\"trouble\":{}",
+            serde_json::Value::from(&**trouble)
+        );
     }
     begin.push_str(",\"positions\":[");
     let packed = accepts_gzip(&headers).then(|| GzEncoder::new(Vec::new(), Compression::fast()));
@@ -52,7 +60,10 @@ pub(in super::super) async fn positions(
         Some((Ok::<_, Infallible>(piece), writer))
     });
     let mut response = (
-        [(CONTENT_TYPE, "application/json"), (VARY, "Accept-Encoding")],
+        [
+            (CONTENT_TYPE, "application/json"),
+            (VARY, "Accept-Encoding"),
+        ],
         Body::from_stream(pieces),
     )
         .into_response();
@@ -80,7 +91,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         .any(|one| {
             let mut parts = one.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let is_refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            let is_refused =
+                parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
             name.eq_ignore_ascii_case("gzip") && !is_refused
         })
 }

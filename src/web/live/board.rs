@@ -151,7 +151,10 @@ impl Board {
             gone: (after >= content.gone_until).then(|| {
                 let since = content.gone.iter().filter(|(number, ..)| *number > after);
                 let gone = since.filter(|(_, group, id)| {
-                    let is_back = content.entries.get(id).is_some_and(|(_, one)| sees(groups, one.group));
+                    let is_back = content
+                        .entries
+                        .get(id)
+                        .is_some_and(|(_, one)| sees(groups, one.group));
                     sees(groups, *group) && !is_back
                 });
                 gone.map(|(.., id)| *id).collect()
@@ -216,7 +219,10 @@ impl Board {
             content.gone.push_back((number, *group, *id));
         }
         while content.gone.len() > GONE_MAX {
-            content.gone_until = content.gone.pop_front().map_or(number, |(number, ..)| number);
+            content.gone_until = content
+                .gone
+                .pop_front()
+                .map_or(number, |(number, ..)| number);
         }
         // Within the lock, so that whoever has read number n hears n + 1. An error says that nobody follows.
         let _ = self.changes.send(Change::Assets(Arc::new(assets)));
@@ -235,9 +241,7 @@ impl Board {
         }
         content.trouble = trouble.map(Arc::from);
         // An error says that nobody follows.
-        let _ = self
-            .changes
-            .send(Change::Trouble(content.trouble.clone()));
+        let _ = self.changes.send(Change::Trouble(content.trouble.clone()));
     }
 }
 
@@ -279,7 +283,10 @@ mod tests {
         assert_eq!(shown(&board.view(None, 0).unwrap()), ["a", "b"]);
         assert_eq!(shown(&board.view(Some(&[2]), 0).unwrap()), ["b"]);
         assert_eq!(shown(&board.view(Some(&[]), 0).unwrap()), [""; 0]);
-        assert_eq!(board.doings(Some(&[2])).into_keys().collect::<Vec<_>>(), [2]);
+        assert_eq!(
+            board.doings(Some(&[2])).into_keys().collect::<Vec<_>>(),
+            [2]
+        );
     }
 
     #[test]
@@ -288,7 +295,10 @@ mod tests {
         board.put(1, vec![(1, entry(1, "a")), (2, entry(1, "b"))], &[]);
         let mark = board.mark(board.view(None, 0).unwrap().number);
         board.put(2, vec![(2, entry(1, "c"))], &[]);
-        assert_eq!(shown(&board.view(None, board.number(&mark)).unwrap()), ["c"]);
+        assert_eq!(
+            shown(&board.view(None, board.number(&mark)).unwrap()),
+            ["c"]
+        );
         assert_eq!(board.number("12-1"), 0, "of another process");
         assert_eq!(board.number("nonsense"), 0);
     }

@@ -56,7 +56,9 @@ pub(in super::super) async fn live(
     let board = Arc::clone(&shared.board);
     let Ok(place) = Arc::clone(&board.places).try_acquire_owned() else {
         let mut refusal = Refusal::busy();
-        refusal.text = format!("{FOLLOWERS_MAX} pages follow the positions already; ask again, or ask /positions now and then");
+        refusal.text = format!(
+            "{FOLLOWERS_MAX} pages follow the positions already; ask again, or ask /positions now and then"
+        );
         refusal.retry_after_s = Some(30);
         return Err(refusal);
     };
@@ -69,7 +71,9 @@ pub(in super::super) async fn live(
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned)
         .or(since.since);
-    let now = board.view(groups.as_deref(), u64::MAX).ok_or_else(not_yet)?;
+    let now = board
+        .view(groups.as_deref(), u64::MAX)
+        .ok_or_else(not_yet)?;
     let mut begin = format!("retry: {RETRY_MS}\n\n");
     match mark.map(|mark| board.number(&mark)) {
         // Of another process: what it saw there may be gone.
@@ -102,7 +106,10 @@ pub(in super::super) async fn live(
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         // A proxy that collects answers would keep events back.
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+        (
+            HeaderName::from_static("x-accel-buffering"),
+            HeaderValue::from_static("no"),
+        ),
     ];
     Ok((headers, Body::from_stream(events)).into_response())
 }
@@ -167,7 +174,10 @@ impl Follower {
             return Some(None);
         }
         self.groups = groups;
-        let number = self.board.view(Some(&[]), u64::MAX).map_or(0, |view| view.number);
+        let number = self
+            .board
+            .view(Some(&[]), u64::MAX)
+            .map_or(0, |view| view.number);
         Some(Some(reload(&self.board, number)))
     }
 

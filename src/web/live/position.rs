@@ -94,7 +94,10 @@ pub(super) fn json(asset: &LiveAsset, facts: &Facts, state: State, flags: &[Flag
         group: asset.group_id,
         device: asset.device.as_ref().map(|device| device.id),
         imei: asset.device.as_ref().map(|device| device.imei.as_str()),
-        model: asset.device.as_ref().and_then(|device| device.model.as_deref()),
+        model: asset
+            .device
+            .as_ref()
+            .and_then(|device| device.model.as_deref()),
         state,
         flags,
         time: newest.map(|one| super::rfc3339(one.time_us)),

@@ -141,7 +141,10 @@ impl Facts {
     /// What somebody may have to look at, at `now_us`.
     pub fn flags(&self, now_us: i64) -> Vec<Flag> {
         let any = |beyond: &dyn Fn(f32) -> bool| {
-            self.temperature.iter().flatten().any(|value| beyond(*value))
+            self.temperature
+                .iter()
+                .flatten()
+                .any(|value| beyond(*value))
         };
         let is_shaken = self
             .shaken_us

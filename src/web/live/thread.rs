@@ -82,7 +82,10 @@ pub fn run(life: &Life, around: &Surroundings) {
                 around.board.set_trouble(Some(
                     "the database does not answer; shown is what was known before",
                 ));
-                facts::say(Fact::LiveAway, format_args!("error={:?}", error.to_string()));
+                facts::say(
+                    Fact::LiveAway,
+                    format_args!("error={:?}", error.to_string()),
+                );
             }
         }
     }
@@ -149,15 +152,7 @@ impl Watch<'_> {
             Some(client) => client,
             None => self.begin()?,
         };
-        let until = clock::now() + clock::millis(LISTEN_EVERY);
-        let mut notifications = client.notifications();
-        let mut iterator = notifications.timeout_iter(LISTEN_EVERY.min(self.life.patience()));
-        while let Some(one) = iterator.next()? {
-            self.heard.take(one.channel(), one.payload());
-            if clock::now() >= until {
-                break;
-            }
-        }
+        self.hear(&mut client)?;
         if client.is_closed() {
             // What is read next says why.
             self.turn_at = 0;
@@ -168,6 +163,19 @@ impl Watch<'_> {
             self.turn(&mut client, now)?;
         }
         self.client = Some(client);
+        Ok(())
+    }
+
+    fn hear(&mut self, client: &mut Client) -> Result<(), StoreError> {
+        let until = clock::now() + clock::millis(LISTEN_EVERY);
+        let mut notifications = client.notifications();
+        let mut heard = notifications.timeout_iter(LISTEN_EVERY.min(self.life.patience()));
+        while let Some(one) = heard.next()? {
+            self.heard.take(one.channel(), one.payload());
+            if clock::now() >= until {
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -189,7 +197,11 @@ impl Watch<'_> {
         let mut asked: Vec<i32> = heard.assets.iter().copied().collect();
         if heard != Heard::default() {
             let known = self.assets.values().map(|one| &one.asset);
-            asked.extend(known.filter(|asset| heard.is_about(asset)).map(|one| one.id));
+            asked.extend(
+                known
+                    .filter(|asset| heard.is_about(asset))
+                    .map(|one| one.id),
+            );
             asked.sort_unstable();
             asked.dedup();
         }
@@ -198,7 +210,10 @@ impl Watch<'_> {
             live::all(client)
         } else if asked.is_empty() {
             // Also says whether the database is still there.
-            client.simple_query("").map(|_| Vec::new()).map_err(Into::into)
+            client
+                .simple_query("")
+                .map(|_| Vec::new())
+                .map_err(Into::into)
         } else {
             live::some(client, &asked)
         };
@@ -240,7 +255,11 @@ impl Watch<'_> {
             }
         }
         for asset in read {
-            if self.assets.get(&asset.id).is_some_and(|known| known.asset == asset) {
+            if self
+                .assets
+                .get(&asset.id)
+                .is_some_and(|known| known.asset == asset)
+            {
                 continue;
             }
             let facts = position::facts(&asset);

@@ -126,11 +126,6 @@ impl Values {
         self.is_thinned
     }
 
-    /// Whether there is anything.
-    pub(super) fn is_empty(&self) -> bool {
-        self.points.is_empty() && self.faults.is_empty()
-    }
-
     /// The faults.
     pub(super) fn faults(&self) -> &[Fault] {
         &self.faults

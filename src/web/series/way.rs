@@ -189,10 +189,7 @@ impl<'a> Linked<'a> {
 
 /// How far `b` is from where an even drive from `a` to `c` is at its time, in degrees of latitude.
 fn apart(a: &Fix, b: &Fix, c: &Fix) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a share of a drive, not a time"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a share of a drive, not a time")]
     let share = if c.time_us > a.time_us {
         (b.time_us - a.time_us) as f64 / (c.time_us - a.time_us) as f64
     } else {
@@ -257,7 +254,11 @@ mod tests {
             } else {
                 minute - 870
             };
-            fix(minute, f64::from(i32::try_from(driven).unwrap()) * 0.01, 0.0)
+            fix(
+                minute,
+                f64::from(i32::try_from(driven).unwrap()) * 0.01,
+                0.0,
+            )
         });
         let kept = thinned(&day.collect::<Vec<_>>(), 4);
         let minutes: Vec<_> = kept.iter().map(|fix| fix.time_us / 60_000_000).collect();

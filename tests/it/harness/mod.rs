@@ -6,6 +6,7 @@ pub mod device;
 pub mod http;
 pub mod load;
 pub mod metrics;
+pub mod person;
 pub mod postgres;
 pub mod prometheus;
 pub mod rows;

@@ -90,7 +90,10 @@ async function once(method, url, body, signal, type) {
 async function refusal(response) {
   try {
     const { error } = await response.json();
-    return new Refused(response.status, error.code, error.text);
+    const refused = new Refused(response.status, error.code, error.text);
+    // All that was said, such as the mistakes of a sheet with their lines.
+    refused.details = error;
+    return refused;
   } catch {
     return new Refused(response.status, 'unknown', `The server answered ${response.status} ${response.statusText}.`.trim());
   }

@@ -59,7 +59,7 @@ export function chartStack(group, { pointed, clicked, zoomed, closed }) {
     chart.place = el('div.chart-place');
     const close = el('button.plain.icon-only', { type: 'button', 'aria-label': `Put ${chart.name} away`, title: 'Put away', on: { click: () => closed(chart.key) } }, icon('close'));
     const words = summary(chart);
-    return el('section.chart', { 'aria-label': words }, el('header', {}, el('h3', {}, chart.name), chart.values, close), chart.place, el('p.visually-hidden', {}, words));
+    return el('section.chart', { 'aria-label': words }, el('header', {}, el('h2', {}, chart.name), chart.values, close), chart.place, el('p.visually-hidden', {}, words));
   }
 
   // What a screen reader gets in place of the picture.

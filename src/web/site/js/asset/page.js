@@ -155,7 +155,7 @@ function showTrack(answer, looked, quiet) {
   else if (track.n) message(empty('No position in this time', `${units.count(track.n, 'record')} without a satellite fix; their values are below.`));
   else message(empty('Nothing was recorded', 'Choose another time.'));
   const top = track.speed.reduce((best, one) => Math.max(best, one ?? 0), 0);
-  setText(facts, [units.count(track.n, 'record'), track.time.length ? `${units.distance(lengthMetres(track))} along the track` : null, track.time.length ? `top ${units.speed(top)}` : null, track.gaps.length ? units.count(track.gaps.length, 'gap') : null, track.thinned ? 'thinned: zoom in for every fix' : null].filter(Boolean).join(' · '));
+  setText(facts, [units.count(track.n, 'record'), track.time.length ? `about ${units.distance(lengthMetres(track))} along the track` : null, track.time.length ? `top ${units.speed(top)}` : null, track.gaps.length ? units.count(track.gaps.length, 'gap') : null, track.thinned ? 'thinned: zoom in for every fix' : null].filter(Boolean).join(' · '));
 }
 
 function message(...content) {

@@ -115,15 +115,13 @@ async function watchRecompute() {
     fill(recompute);
     return;
   }
-  const total = state?.total ?? state?.n_records ?? 0;
-  const done = state?.done ?? state?.n_done ?? 0;
-  const running = state && (state.running ?? (state.state === 'running' || state.state === 'waiting')) && !state.finished_at;
-  if (!running) {
+  const { n_total: total = 0, n_done: done = 0 } = state;
+  if (state.state !== 'running' && state.state !== 'waiting') {
     fill(recompute);
     return;
   }
   const share = total > 0 ? Math.min(1, done / total) : 0;
-  fill(recompute, el('div.card', { role: 'status' }, el('div.row.between', {}, el('b', {}, 'Reading anew what is stored, for the new model'), el('span.quiet', {}, total ? `${number(done)} of ${number(total)} records` : 'begins soon')),
+  fill(recompute, el('div.card', { role: 'status' }, el('div.row.between', {}, el('b', {}, 'Reading anew what is stored, for the new model'), el('span.quiet', {}, total ? `${number(done)} of ${number(total)} records, ${number(state.n_changed)} changed` : 'begins soon')),
     el('div.progress', { role: 'progressbar', 'aria-label': 'Reading anew', 'aria-valuemin': 0, 'aria-valuemax': 100, 'aria-valuenow': Math.round(share * 100) }, el('i', { style: { width: `${share * 100}%` } }))));
   recomputing = setTimeout(watchRecompute, 2000);
 }

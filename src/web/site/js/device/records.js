@@ -1,37 +1,39 @@
 // What a device sent, newest first: each record with its fix, what trackport made of it, and every IO element with its bytes.
 import * as api from '../api.js';
 import { el, fill } from '../dom.js';
-import { itemsOf } from '../pages/frame.js';
+import { badge, eventBadge } from '../states.js';
 import { full } from '../time.js';
 import { during, empty, load } from '../ui.js';
 import { UNKNOWN, coordinates, heading, number, speed } from '../units.js';
 
 const LIMIT = 50;
 // Of a record, what stands in its head or its list of IO elements already.
-const HEAD = new Set(['id', 'time', 'received_at', 'longitude', 'latitude', 'altitude_m', 'angle_deg', 'satellites', 'speed_kmh', 'io', 'fix', 'asset', 'digest', 'n_bytes', 'bytes']);
+const HEAD = new Set(['id', 'time', 'received_at', 'longitude', 'latitude', 'altitude_m', 'angle_deg', 'satellites', 'speed_kmh', 'io', 'fix', 'asset', 'digest', 'typed', 'events', 'sensor_faults']);
 
 export function recordsPanel(imei, place) {
   const list = el('div.records');
   const more = el('button', { type: 'button', on: { click: (event) => during(event.currentTarget, older) } }, 'Older records');
-  let last = null;
-  const take = (items) => {
-    last = items.at(-1)?.time ?? last;
-    more.hidden = items.length < LIMIT;
-    list.append(...items.map(recordNode));
+  let before = null;
+  const take = (answer) => {
+    before = answer.before ?? null;
+    more.hidden = before === null;
+    list.append(...answer.items.map(recordNode));
   };
-  const older = async () => take(itemsOf(await api.get(`/devices/${imei}/records`, { before: last, limit: LIMIT })));
+  const older = async () => take(await api.get(`/devices/${imei}/records`, { before, limit: LIMIT }));
   load(place, async () => {
-    const items = itemsOf(await api.get(`/devices/${imei}/records`, { limit: LIMIT }));
-    if (!items.length) return empty('No records yet', 'What the device sends appears here, decoded field by field.');
-    take(items);
+    const answer = await api.get(`/devices/${imei}/records`, { limit: LIMIT });
+    if (!answer.items.length) return empty('No records yet', 'What the device sends appears here, decoded field by field.');
+    take(answer);
     return [list, el('div.row', {}, more)];
   });
 }
 
 function recordNode(record) {
-  const fix = record.satellites > 0;
+  const fix = record.fix ?? record.satellites > 0;
   const summary = el('summary', {},
     el('b', {}, full(record.time)),
+    (record.events ?? []).map(eventBadge),
+    (record.sensor_faults ?? []).map((fault) => badge(`${fault.replaceAll('_', ' ')} faulty`, 'sensor_fault', 'cross')),
     el('span', { class: fix ? null : 'quiet' }, fix ? [coordinates(record.latitude, record.longitude), ', ', speed(record.speed_kmh)] : 'no satellite fix'),
     el('span.quiet', {}, `${number((record.io ?? []).length)} IO elements`));
   const node = el('details.record', {}, summary);
@@ -41,7 +43,7 @@ function recordNode(record) {
 }
 
 function inside(record) {
-  const typed = Object.entries(record).filter(([key, value]) => !HEAD.has(key) && value !== null && value !== undefined && value !== '');
+  const typed = Object.entries({ ...record, ...record.typed }).filter(([key, value]) => !HEAD.has(key) && value !== null && value !== undefined && value !== '');
   const facts = [
     ['recorded', full(record.time)], ['received', full(record.received_at)],
     ['position', coordinates(record.latitude, record.longitude)], ['altitude', record.altitude_m === undefined ? null : `${number(record.altitude_m)} m`],

@@ -57,16 +57,13 @@ async function send(sheet) {
   try {
     return (await api.post('/devices/import', sheet, { type: 'text/csv' })) ?? {};
   } catch (error) {
-    const listed = error.details?.mistakes ?? error.mistakes;
-    const several = error.message.split('\n').filter((one) => one.trim());
-    if (Array.isArray(listed) && listed.length) return { mistakes: listed, text: error.message };
-    if (several.length > 1) return { mistakes: several, text: `Nothing was imported: ${count(several.length, 'mistake')}.` };
+    const { mistakes, n_mistakes: n } = error.details ?? {};
+    if (mistakes?.length) return { mistakes, text: `Nothing was imported: ${count(n ?? mistakes.length, 'mistake')}.` };
     throw error;
   }
 }
 
 function mistake(one) {
-  if (typeof one === 'string') return one;
   const where = [one.line && `Line ${one.line}`, one.column && `column ${one.column}`].filter(Boolean).join(', ');
   return [where && el('b', {}, `${where}: `), one.text];
 }

@@ -16,7 +16,7 @@ export async function attempts() {
   const byImei = new Map();
   for (const one of itemsOf(await api.get('/login_attempts', { per_page: 1000 }))) {
     const there = byImei.get(one.imei);
-    const logins = one.n_attempts ?? one.login_attempts ?? one.attempts ?? 0;
+    const logins = one.n_attempts;
     if (!there) byImei.set(one.imei, { ...one, logins, ports: [one.port].filter(Boolean) });
     else {
       there.logins += logins;

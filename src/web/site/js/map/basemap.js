@@ -9,6 +9,7 @@ import { latitudeOf, longitudeOf, paintLayer, worldX, worldY } from './paintlaye
 const STEP_PX = 0.8;
 // Graticule: degrees between lines, so that they are at least this far apart.
 const LINE_PX_MIN = 90;
+const ZOOM_LINES_ON_LAND = 8;
 const LINE_DEGREES = [30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 
 // Makes the map in the node, with its base; `tiles` is what GET /me says. Returns Leaflet's map.
@@ -52,6 +53,8 @@ function outlines(map) {
   const layer = paintLayer((ctx, view) => {
     drawGraticule(ctx, view, colours);
     drawLand(ctx, view, countries, colours);
+    // Where land fills the view, its lines are all that the eye can hold on to.
+    if (view.zoom >= ZOOM_LINES_ON_LAND) drawGraticule(ctx, view, { line: colours.lineOnLand });
     drawNames(ctx, view, countries, colours);
   }, { pane: 'base', padding: 0.5 }).addTo(map);
   window.addEventListener('theme', () => {
@@ -65,7 +68,7 @@ function outlines(map) {
 }
 
 function paints() {
-  return { land: colour('--land'), border: colour('--border-land'), line: colour('--graticule'), name: colour('--ink-2'), halo: colour('--land') };
+  return { land: colour('--land'), border: colour('--border-land'), line: colour('--graticule'), lineOnLand: colour('--graticule-land'), name: colour('--ink-2'), halo: colour('--land') };
 }
 
 // Countries as rings of world coordinates, each with the box around it.

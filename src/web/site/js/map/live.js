@@ -6,24 +6,31 @@ import * as time from '../time.js';
 
 const RETRY_MS = [1000, 2000, 5000, 10000, 20000];
 
-// changed(positions, removed, isWhole), status({ state: 'live' | 'connecting' | 'failed', at, error }).
-export function follow({ changed, status }) {
+// Begins at once; what comes before somebody listens is kept.
+//   follow().listen({ changed(positions, removed, isWhole), status({ state: 'live' | 'connecting' | 'failed', at, error }) })
+export function follow() {
   let source = null;
   let attempt = 0;
   let at = null;
   let timer = 0;
-  // What the stream says while everything is being loaded is older or newer than that; the newer wins.
+  // What the stream says while everything is being loaded; it is newer.
   let waiting = null;
   let loaded = false;
+  let listener = null;
+  let early = [];
 
-  const tell = (state, error = null) => status({ state, at, error });
+  const tell = (name, ...values) => {
+    if (listener) listener[name](...values);
+    else early.push([name, values]);
+  };
+  const status = (state, error = null) => tell('status', { state, at, error });
 
   async function load() {
     const answer = await get('/positions');
     at = answer.at;
     time.setServerTime(answer.at);
     loaded = true;
-    changed(answer.positions, [], true);
+    tell('changed', answer.positions, [], true);
   }
 
   function open() {
@@ -32,20 +39,21 @@ export function follow({ changed, status }) {
     source = new EventSource('/api/v1/live');
     const mine = source;
     waiting = [];
+    // Only what is asked after the stream began misses nothing.
     source.addEventListener('open', async () => {
       try {
         await load();
       } catch (error) {
-        tell('failed', error);
+        status('failed', error);
         again();
         return;
       }
       if (mine !== source) return;
       const missed = waiting ?? [];
       waiting = null;
-      for (const { positions, removed } of missed) changed(positions, removed, false);
+      for (const { positions, removed } of missed) tell('changed', positions, removed, false);
       attempt = 0;
-      tell('live');
+      status('live');
     });
     source.addEventListener('positions', (event) => {
       const data = JSON.parse(event.data);
@@ -58,8 +66,8 @@ export function follow({ changed, status }) {
       if (mine !== source) return;
       again();
       // Where the stream is refused, as it is when too many watch, there is at least a picture.
-      if (loaded) tell('connecting');
-      else load().then(() => tell('connecting'), (error) => tell('failed', error));
+      if (loaded) status('connecting');
+      else load().then(() => status('connecting'), (error) => status('failed', error));
     });
   }
 
@@ -68,8 +76,8 @@ export function follow({ changed, status }) {
       waiting.push(one);
       return;
     }
-    changed(one.positions, one.removed, false);
-    if (one.positions.length) tell('live');
+    tell('changed', one.positions, one.removed, false);
+    if (one.positions.length) status('live');
   }
 
   // The browser's own reconnecting gives up at the first answer that is no stream, such as 503.
@@ -82,9 +90,16 @@ export function follow({ changed, status }) {
     timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
   }
 
-  tell('connecting');
+  status('connecting');
   open();
   window.addEventListener('online', () => { if (!source) open(); });
   window.addEventListener('pagehide', () => source?.close());
   window.addEventListener('pageshow', (event) => { if (event.persisted) open(); });
+  return {
+    listen(next) {
+      listener = next;
+      for (const [name, values] of early) listener[name](...values);
+      early = [];
+    },
+  };
 }

@@ -23,6 +23,8 @@ const ZOOM_CHOSEN = 13;
 // The list is sorted and counted anew at most so often while things move.
 const ORDER_EVERY_MS = 2000;
 
+// Positions are on their way before anything else is asked.
+const feed = follow();
 const { me, main } = await start('map', 'Map');
 const { filter, asset, view } = readAddress();
 const fleet = new Fleet();
@@ -41,7 +43,7 @@ const filters = filterBar(filter, me.groups, filterChanged);
 const list = assetList(fleet, (id) => select(id, { fly: true }));
 const summary = el('div.list-summary.quiet.small', { role: 'status' }, 'Loading…');
 const place = el('div.list-place', {}, list.node);
-const panel = el('section.list-panel', { 'aria-label': 'List of assets' }, filters.node, summary, place);
+const panel = el('section.list-panel', { 'aria-label': 'List of assets' }, el('h1.visually-hidden', {}, 'Map of all assets'), filters.node, summary, place);
 const hint = el('div.map-hint', { hidden: true, 'aria-hidden': 'true' });
 fill(main, panel, el('div.map-place', {}, mapNode, hint, el('div.map-top', {}, liveSign, fitButton), card.node));
 main.classList.add('map-page');
@@ -117,7 +119,16 @@ function centre(position, zoom = map.getZoom()) {
   map.setView([position.latitude, position.longitude], zoom, { animate: false });
 }
 
-follow({
+function showStatus({ state, at }) {
+  const text = state === 'live' ? 'Live' : `${state === 'connecting' && !at ? 'Connecting…' : 'Reconnecting…'}${at ? ` as of ${time.clock(at)}` : ''}`;
+  if (text === lastStatus) return;
+  lastStatus = text;
+  liveSign.className = `live-sign ${state}`;
+  fill(liveSign, el('span.pulse', { 'aria-hidden': 'true' }), text);
+}
+
+fleet.setFilter(filter);
+feed.listen({
   changed(positions, removed, isWhole) {
     const first = fleet.n === 0;
     const came = fleet.apply(positions);
@@ -146,14 +157,6 @@ follow({
   },
 });
 
-function showStatus({ state, at }) {
-  const text = state === 'live' ? 'Live' : `${state === 'connecting' && !at ? 'Connecting…' : 'Reconnecting…'}${at ? ` as of ${time.clock(at)}` : ''}`;
-  if (text === lastStatus) return;
-  lastStatus = text;
-  liveSign.className = `live-sign ${state}`;
-  fill(liveSign, el('span.pulse', { 'aria-hidden': 'true' }), text);
-}
-
 setInterval(() => {
   if (fleet.age()) {
     arrangeSoon();
@@ -162,7 +165,6 @@ setInterval(() => {
     list.refresh();
   }
 }, 5000);
-fleet.setFilter(filter);
 
 // What the pointer is over, and what a click does.
 map.on('click', (event) => {

@@ -1,7 +1,7 @@
 // Records a second of the last minutes, as the page has seen them.
 import { uPlot } from '../vendor.js';
 import { colour } from '../states.js';
-import { clockSeconds } from '../time.js';
+import { clock } from '../time.js';
 import { number } from '../units.js';
 import { KEPT_S } from './rates.js';
 
@@ -34,7 +34,7 @@ export class RateChart {
       legend: { show: false },
       cursor: { show: false },
       scales: { x: { time: true, range: () => this.window() }, y: { range: (u, low, high) => [0, Math.max(10, (high ?? 0) * 1.15)] } },
-      axes: [{ ...axis, values: (u, ticks) => ticks.map((at) => clockSeconds(at * 1000).slice(0, 5)), space: 80 }, { ...axis, values: (u, ticks) => ticks.map((value) => number(value)), size: 64 }],
+      axes: [{ ...axis, incrs: [60, 120, 300], values: (u, ticks) => ticks.map((at) => clock(at * 1000)), space: 80 }, { ...axis, values: (u, ticks) => ticks.map((value) => number(value)), size: 64 }],
       series: [{}, { stroke: accent, width: 2, fill: `color-mix(in srgb, ${accent} 14%, transparent)`, points: { show: false } }],
     }, [[], []], this.node);
   }

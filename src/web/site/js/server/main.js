@@ -8,7 +8,7 @@ import { ageNode, duration, full } from '../time.js';
 import { empty, failed, load, notice, pager, table } from '../ui.js';
 import { bytes, count, number } from '../units.js';
 import { RateChart } from './chart.js';
-import { histogramOf, latencyNode } from './latency.js';
+import { histogramIn, latencyNode } from './latency.js';
 import { Rates } from './rates.js';
 import { PORTS_SHOWN, countsTable, portsTable, spoolText, threadsTable, writersTable } from './tables.js';
 
@@ -55,6 +55,7 @@ async function look() {
     return;
   }
   show(status);
+  showLatency();
   setTimeout(look, document.hidden ? LOOK_MS * 5 : LOOK_MS);
 }
 
@@ -71,8 +72,6 @@ function show(status) {
   fill(parts.writers, writersTable(status, rates));
   fill(parts.threads, threadsTable(status));
   showSpool(status);
-  const histogram = histogramOf(status);
-  fill(parts.latency, histogram && histogram.p50 !== null ? latencyNode(histogram) : el('p.quiet', {}, 'No packet was acknowledged yet.'));
   fill(parts.counts, countsTable(status));
   showAbout(status);
 }
@@ -117,10 +116,22 @@ function showSpool(status) {
     held > 0 ? el('p', {}, `Quarantine: ${count(status.quarantine_acked, 'packet')} kept for good, ${number(status.quarantine_alerting)} of them not dismissed; ${number(status.quarantine_unacked)} not acknowledged.`) : null);
 }
 
+// The histogram is in the metrics, which everybody's monitoring reads too.
+async function showLatency() {
+  try {
+    const response = await fetch('/metrics', { headers: { Accept: 'text/plain' } });
+    if (!response.ok) throw new Error(`${response.status}`);
+    const histogram = histogramIn(await response.text());
+    fill(parts.latency, histogram ? latencyNode(histogram) : el('p.quiet', {}, 'No packet was acknowledged yet.'));
+  } catch {
+    fill(parts.latency, el('p.quiet', {}, 'The metrics cannot be read from here.'));
+  }
+}
+
 function showAbout(status) {
   const os = status.os ?? {};
-  const system = typeof os === 'string' ? os : [os.name ?? os.pretty_name, os.kernel && `kernel ${os.kernel}`, os.cpus && `${os.cpus} CPUs`, os.memory_bytes && `${bytes(os.memory_bytes)} memory`].filter(Boolean).join(', ');
-  const facts = [['trackport', `${status.version}, process ${status.pid}`], ['Up since', full(status.started_at)], ['Configuration', status.conf], ['Operating system', system || null], ['PostgreSQL', status.postgresql ?? status.postgres ?? null], ['Log', status.log_lines_lost ? `${number(status.log_lines_lost)} lines lost, because nobody read them in time` : null], ['Traced', (status.traces ?? []).map((one) => one.imei).join(', ') || null]];
+  const system = [os.name, os.kernel && `kernel ${os.kernel}`, os.machine].filter(Boolean).join(', ');
+  const facts = [['trackport', `${status.version}, process ${status.pid}`], ['Up since', full(status.started_at)], ['Configuration', status.conf], ['Operating system', system || null], ['PostgreSQL', status.postgresql ?? 'away'], ['Log', status.log_lines_lost ? `${number(status.log_lines_lost)} lines lost, because nobody read them in time` : null], ['Traced', (status.traces ?? []).map((one) => one.imei).join(', ') || null]];
   fill(parts.about, el('dl.facts', {}, facts.filter(([, value]) => value).map(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])));
 }
 
@@ -131,7 +142,7 @@ function showEvents(page) {
     const tone = (event) => (/die|dead|panic|fail/.test(event) ? ['bad', 'cross'] : /silen|retire/.test(event) ? ['warn', 'bars'] : ['good', 'dot']);
     return [table([
       { name: 'When', cell: (one) => full(one.at) }, { name: 'Thread', cell: (one) => el('b', {}, one.thread) }, { name: 'What', cell: (one) => badge(one.event, ...tone(one.event)) },
-      { name: 'Start', number: true, cell: (one) => number(one.generation) }, { name: 'Why', cell: (one) => (one.reason ? el('span.remark', {}, one.reason) : '') },
+      { name: 'Start no.', number: true, cell: (one) => number(one.generation) }, { name: 'Why', cell: (one) => (one.reason ? el('span.remark', {}, one.reason) : '') },
     ], answer.items, { tight: true }), pager(answer, showEvents)];
   });
 }

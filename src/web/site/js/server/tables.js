@@ -41,7 +41,7 @@ export function threadsTable(status) {
     { name: 'Thread', cell: (thread) => el('b', {}, thread.name) },
     { name: 'State', cell: (thread) => stateOfThread(thread.state) },
     { name: 'Last beat', number: true, cell: (thread) => el('span', { class: thread.beat_age_ms > BEAT_LATE_MS ? 'warn' : null }, thread.beat_age_ms < 1000 ? `${number(thread.beat_age_ms)} ms ago` : `${duration(thread.beat_age_ms)} ago`) },
-    { name: 'Starts', number: true, cell: (thread) => number(thread.generation) },
+    { name: 'Start no.', number: true, cell: (thread) => number(thread.generation) },
     { name: 'Failures', number: true, cell: (thread) => (thread.failures ? el('span.bad', {}, number(thread.failures)) : '0') },
     { name: 'Silent', number: true, cell: (thread) => number(thread.silences ?? 0) },
     { name: 'Why it failed last', cell: (thread) => (thread.last_failure ? el('span.remark', {}, thread.last_failure) : '') },

@@ -1,0 +1,150 @@
+// Reports: which, of what, of which time; then the result, its files, and an address that shows it again.
+import * as api from '../api.js';
+import { el, fill } from '../dom.js';
+import { icon } from '../icons.js';
+import { read, write } from '../pages/address.js';
+import { head, itemsOf } from '../pages/frame.js';
+import { start } from '../shell.js';
+import { empty, failed, skeleton } from '../ui.js';
+import { resultNodes } from './result.js';
+import { PRESETS, dayBegin, dayOf, spanOf } from './span.js';
+import { pickSubject } from './subject.js';
+
+const DEFAULTS = { report: '', preset: 'yesterday', from: '', to: '', group: '', assets: '' };
+// Seconds after which a running report says that it takes long.
+const LONG_S = 4;
+
+const { me, main } = await start('reports', 'Reports');
+const asked = read(DEFAULTS);
+const form = el('form.card.report-form', { 'aria-label': 'What to report' });
+const about = el('p.quiet.report-about');
+const files = el('div.row.no-print');
+const result = el('div.column.report-result', { 'aria-live': 'polite' });
+let reports = [];
+let running = null;
+
+fill(main, head('Reports'), form, files, result);
+// Days of reports are days of the group's zone.
+const zone = () => me.groups.find((group) => String(group.id) === asked.group)?.time_zone ?? me.groups[0]?.time_zone ?? 'UTC';
+const span = () => (asked.preset === 'custom' && asked.from && asked.to ? [dayBegin(asked.from, zone()), dayBegin(asked.to, zone(), 1)] : spanOf(asked.preset, zone()));
+
+function build() {
+  if (!reports.some((one) => one.name === asked.report)) asked.report = '';
+  const chosen = asked.report || reports[0]?.name;
+  const report = el('select', { id: 'report', on: { change: () => { describe(report.value); } } }, reports.map((one) => el('option', { value: one.name }, one.title)));
+  report.value = chosen;
+  const presets = el('div.chips.presets', { role: 'group', 'aria-label': 'Time' }, PRESETS.map(([key, name]) => el('button.chip', { type: 'button', 'aria-pressed': String(asked.preset === key), dataset: { preset: key }, on: { click: () => preset(key) } }, name)));
+  const from = el('input', { type: 'date', id: 'from', 'aria-label': 'First day', on: { change: () => preset('custom', true) } });
+  const to = el('input', { type: 'date', id: 'to', 'aria-label': 'Last day', on: { change: () => preset('custom', true) } });
+  const showDays = () => {
+    const [first, end] = span();
+    from.value = dayOf(first, zone());
+    to.value = dayOf(end - 1, zone());
+  };
+  const preset = (key, byDates = false) => {
+    asked.preset = key;
+    if (key === 'custom' && !byDates) from.focus();
+    if (key === 'custom') Object.assign(asked, { from: from.value, to: to.value });
+    for (const button of presets.children) button.setAttribute('aria-pressed', String(button.dataset.preset === key));
+    if (key !== 'custom') { Object.assign(asked, { from: '', to: '' }); showDays(); }
+  };
+  const subject = pickSubject(me, asked, () => { if (asked.preset !== 'custom') showDays(); zoneNote.textContent = zone(); });
+  const zoneNote = el('small.quiet', {}, zone());
+  fill(form,
+    el('div.field.report-which', {}, el('label', { for: 'report' }, 'Report'), report, about),
+    el('div.field.report-of', {}, subject),
+    el('div.field.report-time', {}, el('span', {}, 'Days of ', zoneNote), presets, el('div.row.report-days', {}, from, el('span.quiet', {}, 'to'), to)),
+    el('div.row.report-go', {}, el('button.primary', { type: 'submit' }, icon('report'), 'Show report')));
+  describe(chosen);
+  if (asked.preset === 'custom' && asked.from) { from.value = asked.from; to.value = asked.to; } else showDays();
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    asked.report = report.value;
+    if (asked.preset === 'custom') Object.assign(asked, { from: from.value, to: to.value });
+    if (asked.preset === 'custom' && (!asked.from || !asked.to || asked.from > asked.to)) {
+      fill(result, failed({ message: 'The first day must not be after the last one.' }));
+      return;
+    }
+    run(true);
+  };
+}
+
+function describe(name) {
+  about.textContent = reports.find((one) => one.name === name)?.description ?? '';
+}
+
+function params() {
+  const [from, to] = span();
+  return { from: new Date(from).toISOString(), to: new Date(to).toISOString(), group: asked.group, asset: asked.assets };
+}
+
+async function run(push = false) {
+  write(asked, DEFAULTS, push);
+  running?.abort();
+  const mine = new AbortController();
+  running = mine;
+  fill(files);
+  const began = Date.now();
+  const waiting = el('p.quiet', { role: 'status' }, 'The server works it out …');
+  const clock = setInterval(() => {
+    const s = Math.round((Date.now() - began) / 1000);
+    if (s >= LONG_S) waiting.textContent = `The server works it out: ${s} s so far. Long spans of many assets take a while; after a minute it gives up.`;
+  }, 1000);
+  fill(result, el('div.card.column', {}, el('div.row.between', {}, el('span.row', {}, el('span.spinner'), waiting), el('button', { type: 'button', on: { click: () => mine.abort() } }, 'Cancel')), skeleton(5)));
+  try {
+    const report = await api.get(`/reports/${asked.report}`, params(), { signal: mine.signal });
+    if (running !== mine) return;
+    fill(files, saveLinks());
+    fill(result, resultNodes(report, me, subjectWords()));
+    document.title = `${report.title} – trackport`;
+  } catch (error) {
+    if (running !== mine) return;
+    fill(result, error.name === 'AbortError' ? empty('Cancelled', 'Nothing was changed by it.', el('button', { type: 'button', on: { click: () => run() } }, 'Run it after all')) : failed(longText(error), () => run()));
+  } finally {
+    clearInterval(clock);
+  }
+}
+
+function longText(error) {
+  if (error.status !== 504) return error;
+  return { status: 504, message: `${error.message} A shorter time or fewer assets would be faster.` };
+}
+
+function subjectWords() {
+  const group = me.groups.find((one) => String(one.id) === asked.group);
+  const n = asked.assets ? asked.assets.split(',').length : 0;
+  if (n) return n === 1 ? 'One asset' : `${n} assets`;
+  return group ? `Group ${group.name}` : 'All assets';
+}
+
+function saveLinks() {
+  const link = (format, name) => el('a.button', { href: api.address(`/reports/${asked.report}`, { ...params(), format }), download: '' }, icon('download'), name);
+  return [link('xlsx', 'Excel'), link('csv', 'CSV'), el('button', { type: 'button', on: { click: () => window.print() } }, 'Print'),
+    el('button.plain', { type: 'button', on: { click: share } }, icon('copy'), 'Copy link')];
+}
+
+// The link names the days, so that it shows the same tomorrow.
+async function share(event) {
+  const button = event.currentTarget;
+  const [from, to] = span();
+  const link = new URL(location.href);
+  for (const [key, value] of Object.entries({ preset: 'custom', from: dayOf(from, zone()), to: dayOf(to - 1, zone()), report: asked.report })) link.searchParams.set(key, value);
+  try {
+    await navigator.clipboard.writeText(link.href);
+    button.lastChild.textContent = 'Copied';
+  } catch {
+    history.replaceState(null, '', link);
+    button.lastChild.textContent = 'It is in the address bar';
+  }
+}
+
+window.addEventListener('popstate', () => location.reload());
+
+try {
+  reports = itemsOf(await api.get('/reports'));
+  build();
+  if (asked.report) run();
+  else fill(result, empty('Choose a report', 'Then its time and its assets. The address of the result can be shared with whoever may see the same assets.'));
+} catch (error) {
+  fill(form, failed(error, () => location.reload()));
+}
