@@ -116,7 +116,7 @@ pub(in super::super) async fn live(
 struct Follower {
     board: Arc<Board>,
     shared: Shared,
-    /// Whoever asked, to be asked about again.
+    /// Whoever follows, to be asked again.
     viewer: Viewer,
     groups: Option<Vec<i32>>,
     changes: broadcast::Receiver<Change>,
@@ -159,15 +159,20 @@ impl Follower {
         }
     }
 
-    /// Judges whoever asked as if they asked now. `None`: it would be turned away; an event where it would be shown something else.
+    /// Whether the follower still may see what it sees. `None`: nothing any more; an event where it would be shown something else.
     async fn ask_again(&mut self) -> Option<Option<String>> {
-        // While the database is away whoever is known goes on, for as long as anywhere else.
-        self.viewer = self.viewer.renewed(&self.shared).await.ok()?;
-        let groups = self.viewer.group_ids();
+        let viewer = match self.viewer.renewed(&self.shared).await {
+            Ok(viewer) => viewer,
+            // It could not be asked just now; the next time tells.
+            Err(refusal) if matches!(refusal.code, "busy" | "too_slow") => return Some(None),
+            Err(_) => return None,
+        };
+        let groups = viewer.group_ids();
         if groups == self.groups {
             return Some(None);
         }
         self.groups = groups;
+        self.viewer = viewer;
         let number = self
             .board
             .view(Some(&[]), u64::MAX)
