@@ -92,7 +92,7 @@ pub(super) async fn fit(
         let elsewhere = if sent.moved {
             Elsewhere::Move
         } else {
-            Elsewhere::Refuse
+            Elsewhere::FromOwn
         };
         let done = fitting::fit(&mut transaction, id, imei, at, elsewhere)?;
         let what = json!({
