@@ -116,7 +116,7 @@ export function chartStack(group, { pointed, clicked, zoomed, closed }) {
     for (const limit of [limits?.temperature_min, limits?.temperature_max]) {
       if (Number.isFinite(limit ?? NaN) && limit > low - spread && limit < high + spread) [low, high] = [Math.min(low, limit), Math.max(high, limit)];
     }
-    if (series[0]?.key === 'speed_kmh') low = Math.min(0, low);
+    if (series[0]?.key === 'speed_kmh') [low, high] = [Math.min(0, low), Math.max(20, high)];
     const margin = Math.max((high - low) * 0.08, 0.5 * (series[0]?.factor === 0.001 ? 0.2 : 1));
     return [series[0]?.key === 'speed_kmh' ? 0 : low - margin, high + margin];
   }

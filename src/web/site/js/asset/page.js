@@ -31,7 +31,8 @@ try {
   asset = await get(`/assets/${encodeURIComponent(id)}`);
 } catch (error) {
   fill(main, failed(error, error.status === 404 ? null : () => location.reload()));
-  throw error;
+  // Said what is wrong; nothing of the page can be shown.
+  await new Promise(() => {});
 }
 document.title = `${asset.name} – trackport`;
 const { group } = asset;
@@ -109,6 +110,7 @@ async function load({ quiet = false } = {}) {
     values.catch((error) => wrong(error, () => fill(charts.node, failed(error, () => load())))),
   ]);
   if (signal.aborted) return;
+  setMoment(null, 'load');
   if (tab === 'records' && !quiet) lower.choose('records');
   await loadElements(params, signal).catch((error) => wrong(error, () => {}));
 }
