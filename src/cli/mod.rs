@@ -426,7 +426,7 @@ mod tests {
             "trackport decode 000F --model FMB920",
             "trackport doctor --json",
             "trackport doctor --imei 356307042441013",
-            "trackport simulate --lives --devices 5 --since 7d --duration 1h",
+            "trackport simulate --lives --devices 5 --since 7days --duration 1h",
             "trackport simulate --lives van=3,machine --speed-up 4 --seed 7 --fleet -",
             "trackport simulate --devices 5 --records 255 --interval 10s --codec 8e --io 0",
         ] {
@@ -473,7 +473,7 @@ mod tests {
             ("trackport quarantine list --acked --unacked", 64),
             ("trackport simulate --records 0", 64),
             ("trackport simulate --lives boat", 64),
-            ("trackport simulate --since 1d", 64),
+            ("trackport simulate --since 1h", 64),
             ("trackport simulate --interval 10", 64),
             ("trackport send --no-login --imei 356307042441013 a.hex", 64),
             ("trackport trace", 64),

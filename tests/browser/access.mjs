@@ -61,13 +61,14 @@ export const access = [
       const own = all.filter((one) => one.group === group[0].id);
       const foreign = all.find((one) => one.group !== group[0].id);
       must(own.length > 0 && foreign, 'the scene has assets in and outside the group');
+      const span = `from=${new Date(Date.now() - 3_600_000).toISOString()}&to=${new Date().toISOString()}`;
       const viewer = await reader(browser, { state: shared.viewer });
       const { positions } = await viewer.api('/positions');
       must(positions.length > 0 && positions.every((one) => one.group === group[0].id), 'positions of others');
       await viewer.page.goto('/assets');
       await viewer.page.getByText(own[0].name, { exact: true }).first().waitFor();
       must(await viewer.page.getByText(foreign.name, { exact: true }).count() === 0, `${foreign.name} is listed`);
-      for (const path of [`/assets/${foreign.id}`, `/assets/${foreign.id}/track`, `/assets/${foreign.id}/export?format=csv`, '/status', '/users']) {
+      for (const path of [`/assets/${foreign.id}`, `/assets/${foreign.id}/track?${span}`, `/assets/${foreign.id}/export?format=csv&${span}`, '/status', '/users']) {
         const answer = await viewer.context.request.get(`${base}/api/v1${path}`);
         must([403, 404].includes(answer.status()), `${path} answers a viewer with ${answer.status()}`);
       }

@@ -14,7 +14,7 @@ async function pages(user) {
     ['device', `/device/${one.imei}`, 'main'],
     ['reports', '/reports', 'main form'],
     ['report-daily', '/reports?report=daily&preset=today', '.report-result table tbody tr'],
-    ['report-temperature', '/reports?report=temperature&preset=today', '.report-result table, .report-result .empty'],
+    ['report-temperature', '/reports?report=temperature&preset=today', '.report-result h2'],
     ['server', '/server', 'main'],
     ['settings', '/settings', 'main'],
   ];

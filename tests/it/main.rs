@@ -101,3 +101,7 @@ mod web_threads;
 mod prometheus;
 // Whoever tries to take more than there is for one.
 mod limits;
+// Whoever follows the positions.
+mod live;
+// What an asset recorded, as the web tells it.
+mod series;

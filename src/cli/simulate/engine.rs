@@ -81,6 +81,8 @@ pub(super) struct LifeClock {
     pub(super) told_ms: u64,
     /// Milliseconds of life in each millisecond, until it is now.
     pub(super) speed: f64,
+    /// A device that has told everything until now is done.
+    pub(super) ends_with_past: bool,
 }
 
 impl LifeClock {
@@ -538,6 +540,7 @@ impl<'a> Engine<'a> {
                 device.takes_off(flight);
                 return true;
             }
+            Step::Wait(_) | Step::Away(_) if clock.ends_with_past => self.finish(place),
             Step::Wait(life_ms) => {
                 let due_ms = clock.elapsed_ms(life_ms).max(now_ms + 1);
                 self.plan_at(place, due_ms);

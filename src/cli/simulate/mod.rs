@@ -82,7 +82,7 @@ pub struct Args {
     /// Packets of each device; without it as many as there is time for
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub packets: Option<u64>,
-    /// How long, for example "5 min"; without it until --packets are acknowledged, and without those 60 s
+    /// How long, for example "5 min"; without it until --packets or the past (--since) are acknowledged, and without those 60 s
     #[arg(long, value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// New connections per second
@@ -271,12 +271,14 @@ fn lives(args: &Args, mix: &Mix, wall_ms: u64) -> Traffic {
             life_ms: wall_ms,
             told_ms: since_ms,
             speed: 1.0,
+            ends_with_past: ends_with_past(args),
         },
         Some(hours) => LifeClock {
             wall_ms,
             life_ms: since_ms,
             told_ms: since_ms,
             speed: f64::from(hours) * 60.0,
+            ends_with_past: false,
         },
     };
     Traffic::Lives {
@@ -310,6 +312,14 @@ fn write_fleet(args: &Args, mix: &Mix, file: &Path) -> anyhow::Result<()> {
     } else {
         std::fs::write(file, text).with_context(|| file.display().to_string())
     }
+}
+
+/// Whether only the past is played.
+fn ends_with_past(args: &Args) -> bool {
+    args.since.is_some()
+        && args.speed_up.is_none()
+        && args.duration.is_none()
+        && args.packets.is_none()
 }
 
 /// The devices of each thread.
@@ -354,10 +364,8 @@ fn watch(
     interrupted: &AtomicBool,
     finished: &dyn Fn() -> bool,
 ) -> anyhow::Result<Duration> {
-    let duration = args.duration.or(match args.packets {
-        None => Some(DEFAULT_DURATION),
-        Some(_) => None,
-    });
+    let has_end = args.packets.is_some() || ends_with_past(args);
+    let duration = args.duration.or((!has_end).then_some(DEFAULT_DURATION));
     let mut show = Show::new(args);
     let start = Instant::now();
     let (mut last_acked, mut last_ack) = (0, start);

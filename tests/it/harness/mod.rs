@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod prometheus;
 pub mod rows;
 pub mod scene;
+pub mod sse;
 pub mod trace;
 
 use std::net::TcpListener;
