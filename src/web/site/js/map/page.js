@@ -1,6 +1,6 @@
 // The map page: everything, live. Puts the map, the list beside it, the filters and the card together.
 
-import { el, afterPause, fill, onFrame, setText } from '../dom.js';
+import { el, afterPause, fill, setText } from '../dom.js';
 import { icon } from '../icons.js';
 import { start } from '../shell.js';
 import * as time from '../time.js';
@@ -54,7 +54,6 @@ const markers = fleetMarkers(fleet);
 markers.layer.addTo(map);
 markers.select(selected);
 const sheet = makeSheet(panel);
-new ResizeObserver(onFrame(() => map.invalidateSize({ pan: false }))).observe(mapNode);
 
 // What was chosen is kept in the address.
 const keep = afterPause(300, () => writeAddress(filter, selected, map));
