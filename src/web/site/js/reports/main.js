@@ -22,10 +22,16 @@ const files = el('div.row.no-print');
 const result = el('div.column.report-result', { 'aria-live': 'polite' });
 let reports = [];
 let running = null;
+// Groups of the assets that were chosen one by one.
+let groupsOfChosen = [];
 
 fill(main, head('Reports'), form, files, result);
-// Days of reports are days of the group's zone.
-const zone = () => me.groups.find((group) => String(group.id) === asked.group)?.time_zone ?? me.groups[0]?.time_zone ?? 'UTC';
+// Days of reports are days of the zone of the group, or of those of the chosen assets; where these differ, of UTC. The server says the same.
+function zone() {
+  const chosen = asked.group ? [Number(asked.group)] : groupsOfChosen.length ? groupsOfChosen : me.groups.map((group) => group.id);
+  const zones = new Set(me.groups.filter((group) => chosen.includes(group.id)).map((group) => group.time_zone));
+  return zones.size === 1 ? [...zones][0] : 'UTC';
+}
 const span = () => (asked.preset === 'custom' && asked.from && asked.to ? [dayBegin(asked.from, zone()), dayBegin(asked.to, zone(), 1)] : spanOf(asked.preset, zone()));
 
 function build() {
@@ -34,22 +40,21 @@ function build() {
   const report = el('select', { id: 'report', on: { change: () => { describe(report.value); } } }, reports.map((one) => el('option', { value: one.name }, one.title)));
   report.value = chosen;
   const presets = el('div.chips.presets', { role: 'group', 'aria-label': 'Time' }, PRESETS.map(([key, name]) => el('button.chip', { type: 'button', 'aria-pressed': String(asked.preset === key), dataset: { preset: key }, on: { click: () => preset(key) } }, name)));
-  const from = el('input', { type: 'date', id: 'from', 'aria-label': 'First day', on: { change: () => preset('custom', true) } });
-  const to = el('input', { type: 'date', id: 'to', 'aria-label': 'Last day', on: { change: () => preset('custom', true) } });
+  const from = el('input', { type: 'date', id: 'from', 'aria-label': 'First day', on: { change: () => preset('custom') } });
+  const to = el('input', { type: 'date', id: 'to', 'aria-label': 'Last day', on: { change: () => preset('custom') } });
   const showDays = () => {
     const [first, end] = span();
     from.value = dayOf(first, zone());
     to.value = dayOf(end - 1, zone());
   };
-  const preset = (key, byDates = false) => {
+  const preset = (key) => {
     asked.preset = key;
-    if (key === 'custom' && !byDates) from.focus();
     if (key === 'custom') Object.assign(asked, { from: from.value, to: to.value });
     for (const button of presets.children) button.setAttribute('aria-pressed', String(button.dataset.preset === key));
     if (key !== 'custom') { Object.assign(asked, { from: '', to: '' }); showDays(); }
   };
   const zoneNote = el('small.quiet', {}, zone());
-  const subject = pickSubject(me, asked, () => { if (asked.preset !== 'custom') showDays(); zoneNote.textContent = zone(); });
+  const subject = pickSubject(me, asked, (groups) => { groupsOfChosen = groups; if (asked.preset !== 'custom') showDays(); zoneNote.textContent = zone(); });
   fill(form,
     el('div.field.report-which', {}, el('label', { for: 'report' }, 'Report'), report, about),
     el('div.field.report-of', {}, subject),
@@ -73,9 +78,10 @@ function describe(name) {
   about.textContent = reports.find((one) => one.name === name)?.description ?? '';
 }
 
+// Days rather than moments: the server knows the zone of the assets best. The last day is meant whole.
 function params() {
   const [from, to] = span();
-  return { from: new Date(from).toISOString(), to: new Date(to).toISOString(), group: asked.group, asset: asked.assets };
+  return { from: dayOf(from, zone()), to: dayOf(to - 1, zone()), group: asked.group, asset: asked.assets };
 }
 
 async function run(push = false) {
