@@ -22,15 +22,16 @@ const files = el('div.row.no-print');
 const result = el('div.column.report-result', { 'aria-live': 'polite' });
 let reports = [];
 let running = null;
-// Groups of the assets that were chosen one by one.
+// Groups that have assets, and those of the assets that were chosen one by one.
+let inUse = [];
 let groupsOfChosen = [];
 
 fill(main, head('Reports'), form, files, result);
 // Days of reports are days of the zone of the group, or of those of the chosen assets; where these differ, of UTC. The server says the same.
 function zone() {
-  const chosen = asked.group ? [Number(asked.group)] : groupsOfChosen.length ? groupsOfChosen : me.groups.map((group) => group.id);
+  const chosen = asked.group ? [Number(asked.group)] : groupsOfChosen.length ? groupsOfChosen : inUse;
   const zones = new Set(me.groups.filter((group) => chosen.includes(group.id)).map((group) => group.time_zone));
-  return zones.size === 1 ? [...zones][0] : 'UTC';
+  return zones.size === 1 ? [...zones][0] : zones.size ? 'UTC' : me.groups[0]?.time_zone ?? 'UTC';
 }
 const span = () => (asked.preset === 'custom' && asked.from && asked.to ? [dayBegin(asked.from, zone()), dayBegin(asked.to, zone(), 1)] : spanOf(asked.preset, zone()));
 
@@ -147,7 +148,9 @@ async function share(event) {
 window.addEventListener('popstate', () => location.reload());
 
 try {
-  reports = itemsOf(await api.get('/reports'));
+  const [offered, groups] = await Promise.all([api.get('/reports'), api.all('/groups')]);
+  reports = itemsOf(offered);
+  inUse = groups.filter((group) => group.n_assets > 0).map((group) => group.id);
   build();
   if (asked.report) run();
   else fill(result, empty('Choose a report', 'Then its time and its assets. The address of the result can be shared with whoever may see the same assets.'));
