@@ -213,7 +213,7 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             let mut transaction = client.transaction()?;
             let asset = asset::add(&mut transaction, &change)?;
             if let Some(imei) = device {
-                fitting::fit(&mut transaction, asset.id, *imei, None, Elsewhere::Refuse)?;
+                fitting::fit(&mut transaction, asset.id, *imei, None, Elsewhere::FromOwn)?;
             }
             transaction.commit()?;
             writeln!(out, "asset {} is {}", asset.id, printable(&asset.name))?;
@@ -249,7 +249,7 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             let elsewhere = if *moved {
                 Elsewhere::Move
             } else {
-                Elsewhere::Refuse
+                Elsewhere::FromOwn
             };
             let done = fitting::fit(&mut client, id, *imei, *at, elsewhere)?;
             let since = done

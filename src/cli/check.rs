@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -14,6 +14,10 @@ use super::{Failed, check_addresses, check_database, check_spool};
 use crate::conf::{self, Conf};
 use crate::port::bind::{self, Address, BindError, label};
 use crate::port::passed::Passed;
+use crate::web::tls;
+
+/// A certificate that ends sooner should have been renewed: those of Let's Encrypt are at a month.
+const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// What may follow `trackport check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,6 +38,7 @@ pub fn run(args: &Args, path: &Path) -> anyhow::Result<()> {
     if !args.conf_only {
         wrong |= tell(&mut out, &port_findings(&conf, is_running(&conf)))?;
         wrong |= tell(&mut out, &web_findings(&conf, is_running(&conf)))?;
+        wrong |= tell(&mut out, &certificate_findings(&conf, SystemTime::now()))?;
         wrong |= tell(&mut out, &[check_spool::finding(&conf.spool)])?;
         wrong |= tell(&mut out, &check_database::findings(&conf))?;
         wrong |= tell(&mut out, &check_addresses::findings(&conf))?;
@@ -110,6 +115,56 @@ fn web_findings(conf: &Conf, running: bool) -> Vec<Finding> {
             finding
         })
         .collect()
+}
+
+/// Whether the web's certificate can be served, and for how long and by which names it is believed.
+fn certificate_findings(conf: &Conf, now: SystemTime) -> Vec<Finding> {
+    let Some(files) = &conf.http.tls else {
+        return Vec::new();
+    };
+    let name = files.certificate.display();
+    let loaded = match tls::load(files) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let text = format!("web: {error}; pages and API are not served without it");
+            return vec![Finding::new(Grade::Wrong, text)];
+        }
+    };
+    let is_known = loaded.expires_at.is_some();
+    let mut findings = vec![match loaded.lasts(now) {
+        None if is_known => Finding::new(
+            Grade::Wrong,
+            format!(
+                "web certificate {name}: expired, no browser believes it; renew it, then reload the server"
+            ),
+        ),
+        None => Finding::new(
+            Grade::Warning,
+            format!("web certificate {name}: it does not say until when it is good"),
+        ),
+        Some(lasts) => {
+            let days = lasts.as_secs() / 86_400;
+            if lasts < CERTIFICATE_SOON {
+                Finding::new(
+                    Grade::Warning,
+                    format!(
+                        "web certificate {name}: good for {days} days only; renew it, then reload the server"
+                    ),
+                )
+            } else {
+                let text = format!("web certificate {name}: fits its key, good for {days} days");
+                Finding::new(Grade::Ok, text)
+            }
+        }
+    }];
+    let hosts = conf.http.hosts.iter();
+    findings.extend(hosts.filter(|host| !loaded.is_for(host)).map(|host| {
+        Finding::new(
+            Grade::Warning,
+            format!("web certificate {name}: not for {host}, which stands in [http] hosts; browsers warn there"),
+        )
+    }));
+    findings
 }
 
 fn socket_finding(what: &str, result: Result<bind::Bound, BindError>, running: bool) -> Finding {

@@ -45,7 +45,7 @@ impl Conf {
         changes
     }
 
-    /// The keys that differ in `new` and are read only at start: all but the ports, who is let in, and the web's address.
+    /// The keys that differ in `new` and are read only at start: all but the ports, who is let in, and the web.
     pub fn needs_restart(&self, new: &Conf) -> Vec<&'static str> {
         let differs = [
             ("[database].url", self.database.url != new.database.url),

@@ -234,6 +234,7 @@ pub const LOG_MODULES: &[&str] = &[
     "logging",
     "notes",
     "port",
+    "recompute",
     "spooler",
     "store",
     "supervisor",

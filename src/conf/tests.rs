@@ -93,7 +93,7 @@ fn the_sample_says_the_defaults() {
     let mut conf = parse(&uncommented, "sample").unwrap();
     conf.warnings.clear();
     assert_eq!(conf, expected);
-    assert_eq!(n_defaults, 27, "keys with a default in the sample");
+    assert_eq!(n_defaults, 28, "keys with a default in the sample");
 }
 
 #[test]

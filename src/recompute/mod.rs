@@ -41,6 +41,8 @@ const FENCE_MAX: Duration = Duration::from_secs(60);
 const KEEPER: Duration = Duration::from_millis(1_500);
 /// So many requests are looked at together before they are begun.
 const SETTLED_MAX: i64 = 50_000;
+/// So many of them are asked at once whether there is anything to do.
+const EMPTY_CHUNK: usize = 500;
 /// One request works for so long, then the next one has its turn.
 const TURN: Duration = Duration::from_secs(2);
 /// What a chunk shall take, and how many records it may have.
@@ -233,8 +235,13 @@ impl Work<'_> {
         if !self.is_storing() || self.life.is_stopping() {
             return Ok(false);
         }
-        self.settled = waiting.into_iter().map(|job| job.request).collect();
-        self.settled.insert(job.request);
+        let mut requests: Vec<i64> = waiting.iter().map(|job| job.request).collect();
+        requests.push(job.request);
+        for some in requests.chunks(EMPTY_CHUNK) {
+            recomputer.end_empty(some)?;
+            self.life.beat();
+        }
+        self.settled = requests.into_iter().collect();
         Ok(true)
     }
 

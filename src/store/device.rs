@@ -241,48 +241,6 @@ pub fn row(client: &mut impl GenericClient, imei: Imei) -> Result<Option<Device>
     row.as_ref().map(device).transpose()
 }
 
-/// How far the typed columns of a device's records are filled anew after its model changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recompute {
-    /// The model as which they are read.
-    pub model: Option<String>,
-    /// When the model changed.
-    pub requested_at: SystemTime,
-    /// When the work began.
-    pub started_at: Option<SystemTime>,
-    /// When it ended.
-    pub finished_at: Option<SystemTime>,
-    /// Records that are done.
-    pub n_done: i64,
-    /// Those of them that came out otherwise.
-    pub n_changed: i64,
-    /// How many there are; `None` before it began.
-    pub n_total: Option<i64>,
-}
-
-/// The last such work for device `id`; `None`: its model never changed.
-///
-/// # Errors
-/// When the database does not answer.
-pub fn recompute(
-    client: &mut impl GenericClient,
-    id: i32,
-) -> Result<Option<Recompute>, StoreError> {
-    let row = client.query_opt(
-        "SELECT model, requested_at, started_at, finished_at, n_done, n_changed, n_total FROM trackport.recompute WHERE device_id = $1",
-        &[&id],
-    )?;
-    Ok(row.map(|row| Recompute {
-        model: row.get(0),
-        requested_at: row.get(1),
-        started_at: row.get(2),
-        finished_at: row.get(3),
-        n_done: row.get(4),
-        n_changed: row.get(5),
-        n_total: row.get(6),
-    }))
-}
-
 /// Adds a device, accepted unless `change` says otherwise. One that was removed comes back with its old id.
 ///
 /// # Errors

@@ -56,6 +56,9 @@ pub struct Done {
 pub enum Elsewhere {
     /// It stays there, and nothing is fitted.
     Refuse,
+    /// It is taken out of the asset that it got by itself and that nobody has used otherwise, for example because it was tried out
+    /// before; what it recorded there stays there. Out of any other it is not.
+    FromOwn,
     /// It is taken out of there.
     Move,
 }
@@ -83,6 +86,25 @@ pub fn of_asset(client: &mut impl GenericClient, asset: i32) -> Result<Vec<Fitti
     client.query(&sql, &[&asset])?.iter().map(fitting).collect()
 }
 
+/// The fittings of a device with the name and group of each asset, the newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn of_device(
+    client: &mut impl GenericClient,
+    device: i32,
+) -> Result<Vec<(Fitting, String, i32)>, StoreError> {
+    let rows = client.query(
+        "SELECT f.id, f.asset_id, f.device_id, d.imei, nullif(f.fitted_at, '-infinity'), nullif(f.removed_at, 'infinity'), a.name, a.group_id
+         FROM trackport.fitting f JOIN trackport.device d ON d.id = f.device_id JOIN trackport.asset a ON a.id = f.asset_id
+         WHERE f.device_id = $1 ORDER BY f.fitted_at DESC",
+        &[&device],
+    )?;
+    rows.iter()
+        .map(|row| Ok((fitting(row)?, row.get(6), row.get(7))))
+        .collect()
+}
+
 /// The fitting of this number.
 ///
 /// # Errors
@@ -96,9 +118,10 @@ pub fn by_id(client: &mut impl GenericClient, id: i32) -> Result<Fitting, StoreE
     })
 }
 
-/// Whoever changes fittings does it alone. Taken behind the lock of devices, which a new device needs first.
+/// Whoever changes fittings does it alone. Taken behind the lock of devices (1), which a new device needs first; 2 is that of
+/// `recompute.rs`, which holds it for ever.
 pub(super) fn alone(client: &mut impl GenericClient) -> Result<(), StoreError> {
-    client.execute("SELECT pg_advisory_xact_lock(8386109, 2)", &[])?;
+    client.execute("SELECT pg_advisory_xact_lock(8386109, 3)", &[])?;
     Ok(())
 }
 
@@ -202,14 +225,20 @@ fn leave(
     }
     let there = asset::by_id(client, present.asset_id)?;
     let has_past = has_past(client, &present, at)?;
-    if !has_past && is_own(client, &there, device.id)? {
+    let is_own = is_own(client, &there, device.id)?;
+    if !has_past && is_own {
         client.execute("DELETE FROM trackport.asset WHERE id = $1", &[&there.id])?;
         return Ok((Some(there.name), None));
     }
-    if has_past && elsewhere == Elsewhere::Refuse {
+    let stays = match elsewhere {
+        Elsewhere::Refuse => true,
+        Elsewhere::FromOwn => !is_own,
+        Elsewhere::Move => false,
+    };
+    if has_past && stays {
         return Err(StoreError::Taken(format!(
-            "device {} is in asset {} ({:?}, group {:?}) and has recorded there: if it was moved, end that first (fitting {}: `trackport asset fit --move` does both)",
-            device.imei, there.id, there.name, there.group, present.id
+            "device {} is in asset {} ({:?}, group {:?}) and has recorded there (fitting {}): if it is there no more, `trackport asset fit {} {} --move` takes it out of there, and its past stays there",
+            device.imei, there.id, there.name, there.group, present.id, asset.id, device.imei
         )));
     }
     end_in(client, &present, at)?;

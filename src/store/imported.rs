@@ -53,8 +53,8 @@ pub struct ImportedPosition {
 
 const COLUMNS: &str = "device_id, source_id, fix, longitude, latitude, altitude_m, angle_deg, satellites, speed_kmh, \
      priority, event_id, ignition, movement, odometer_m, external_voltage_mv, battery_voltage_mv, battery_level, signal, \
-     temperature_1, temperature_2, temperature_3, temperature_4, humidity_1, humidity_2, humidity_3, humidity_4, protocol, \
-     address, attributes";
+     temperature_1, temperature_2, temperature_3, temperature_4, humidity_1, humidity_2, humidity_3, humidity_4, events, \
+     sensor_fault, door, engine_seconds, vehicle_odometer_m, fuel_l, fuel_percent, protocol, address, attributes";
 
 /// Rows of one batch, as the text of a COPY.
 #[derive(Debug, Default)]
@@ -113,6 +113,13 @@ impl Positions {
         for value in row.typed.temperature.iter().chain(&row.typed.humidity) {
             next(to, value.as_ref());
         }
+        next(to, row.typed.events.as_ref());
+        next(to, row.typed.sensor_fault().as_ref());
+        next(to, row.typed.door.as_ref());
+        next(to, row.typed.engine_seconds.as_ref());
+        next(to, row.typed.vehicle_odometer_m.as_ref());
+        next(to, row.typed.fuel_l.as_ref());
+        next(to, row.typed.fuel_percent.as_ref());
         for text in [&row.protocol, &row.address] {
             next(to, text.as_deref().map(escaped).as_ref());
         }

@@ -128,9 +128,18 @@ pub fn request(client: &mut Client, imeis: Option<&[Imei]>) -> Result<u64, Store
 pub struct Recomputer {
     client: Client,
     next: Statement,
+    begin: Statement,
     read: Statement,
     write: Statement,
     advance: Statement,
+    latest: Latest,
+}
+
+/// The statements that bring a device's row of `latest` up to its records.
+struct Latest {
+    values: Statement,
+    find_events: Statement,
+    events: Statement,
 }
 
 impl Recomputer {
@@ -140,7 +149,7 @@ impl Recomputer {
     /// Those of the database.
     pub fn new(mut client: Client) -> Result<Option<Recomputer>, StoreError> {
         let is_alone: bool = client
-            .query_one("SELECT pg_try_advisory_lock(8386109, 2)", &[])?
+            .query_one("SELECT pg_try_advisory_lock(8386109, 20)", &[])?
             .get(0);
         if !is_alone {
             return Ok(None);
@@ -165,6 +174,11 @@ impl Recomputer {
              WHERE c.finished_at IS NULL AND c.device_id > $1 AND (c.started_at IS NULL OR NOT $3)
              ORDER BY c.device_id LIMIT $2",
         )?;
+        let begin = client.prepare(
+            "UPDATE trackport.recompute SET started_at = now(), n_total = (
+                 SELECT nullif(count(*), $3) FROM (SELECT FROM trackport.record r WHERE r.device_id = $1 LIMIT $3) AS counted)
+             WHERE device_id = $1 AND request = $2 AND finished_at IS NULL",
+        )?;
         let read = client.prepare(&format!(
             "SELECT r.time, r.digest, r.event_id, r.codec, r.io, {} FROM trackport.record r
              WHERE r.device_id = $1 AND r.time <= coalesce($2::timestamptz, 'infinity')
@@ -183,12 +197,15 @@ impl Recomputer {
                  n_done = n_done + $5, n_changed = n_changed + $6, finished_at = CASE WHEN $7 THEN now() END
              WHERE device_id = $1 AND request = $2 RETURNING n_done, n_changed",
         )?;
+        let latest = Latest::prepare(&mut client)?;
         Ok(Some(Recomputer {
             client,
             next,
+            begin,
             read,
             write,
             advance,
+            latest,
         }))
     }
 
@@ -217,17 +234,27 @@ impl Recomputer {
         rows.iter().map(job).collect()
     }
 
+    /// Ends those of these requests whose devices have no records: most of a fleet that is written down before it sends.
+    ///
+    /// # Errors
+    /// When the database refuses or does not answer.
+    pub fn end_empty(&mut self, requests: &[i64]) -> Result<u64, StoreError> {
+        Ok(self.client.execute(
+            "UPDATE trackport.recompute c SET started_at = now(), n_total = 0, finished_at = now()
+             WHERE c.request = ANY ($1) AND c.finished_at IS NULL
+                 AND NOT EXISTS (SELECT FROM trackport.record r WHERE r.device_id = c.device_id)",
+            &[&requests],
+        )?)
+    }
+
     /// Says that the work begins, and how much it is; false when there is another request meanwhile.
     ///
     /// # Errors
     /// When the database refuses or does not answer.
     pub fn begin(&mut self, job: &mut Job) -> Result<bool, StoreError> {
-        let n_begun = self.client.execute(
-            "UPDATE trackport.recompute SET started_at = now(), n_total = (
-                 SELECT nullif(count(*), $3) FROM (SELECT FROM trackport.record r WHERE r.device_id = $1 LIMIT $3) AS counted)
-             WHERE device_id = $1 AND request = $2",
-            &[&job.device_id, &job.request, &TOTAL_MAX],
-        )?;
+        let n_begun = self
+            .client
+            .execute(&self.begin, &[&job.device_id, &job.request, &TOTAL_MAX])?;
         job.is_begun = true;
         Ok(n_begun > 0)
     }
@@ -272,10 +299,11 @@ impl Recomputer {
         let (n_rows, n_changed) = (whole(rows.len()), whole(changed.len()));
         let is_last = n_rows < n_records;
         if is_last {
-            refresh_events(&mut transaction, job.device_id)?;
+            self.latest
+                .refresh_events(&mut transaction, job.device_id)?;
         }
         if is_last || job.done.is_none() {
-            refresh_values(&mut transaction, job.device_id)?;
+            transaction.execute(&self.latest.values, &[&job.device_id])?;
         }
         let advanced = transaction.query_opt(
             &self.advance,
@@ -367,52 +395,58 @@ fn is_same(row: &Row, typed: &Typed) -> bool {
             .all(|(value, place)| row.get::<_, Option<f32>>(place) == *value)
 }
 
-/// Brings the typed columns of `latest` up to its record.
-fn refresh_values(client: &mut impl GenericClient, device_id: i32) -> Result<(), StoreError> {
-    let assignments = join(&typed_columns(&[]), |one| format!("{0} = r.{0}", one.name));
-    client.execute(
-        &format!(
+impl Latest {
+    fn prepare(client: &mut Client) -> Result<Latest, StoreError> {
+        let assignments = join(&typed_columns(&[]), |one| format!("{0} = r.{0}", one.name));
+        let values = client.prepare(&format!(
             "UPDATE trackport.latest l SET {assignments} FROM trackport.record r
              WHERE l.device_id = $1 AND r.device_id = $1 AND r.time = l.time AND r.digest = l.digest"
-        ),
-        &[&device_id],
-    )?;
-    Ok(())
-}
-
-/// Brings the events of `latest` up to the records of the last days. What is newer than the newest record found here was read
-/// by the new model already.
-fn refresh_events(client: &mut impl GenericClient, device_id: i32) -> Result<(), StoreError> {
-    let newest = |condition: &str| {
-        format!(
-            "SELECT e.time, e.events FROM trackport.record e
-             WHERE e.device_id = l.device_id AND e.time <= l.time AND e.time > l.time - interval '{EVENT_DAYS} days' AND {condition}
-             ORDER BY e.time DESC, e.digest DESC LIMIT 1"
-        )
-    };
-    let event = newest("e.events IS NOT NULL");
-    let shaken = newest(&format!("e.events & {SHAKEN} <> 0"));
-    let row = client.query_opt(
-        &format!(
+        ))?;
+        let newest = |condition: &str| {
+            format!(
+                "SELECT e.time, e.events FROM trackport.record e
+                 WHERE e.device_id = l.device_id AND e.time <= l.time AND e.time > l.time - interval '{EVENT_DAYS} days' AND {condition}
+                 ORDER BY e.time DESC, e.digest DESC LIMIT 1"
+            )
+        };
+        let event = newest("e.events IS NOT NULL");
+        let shaken = newest(&format!("e.events & {SHAKEN} <> 0"));
+        let find_events = client.prepare(&format!(
             "SELECT l.time, e.time, e.events, s.time FROM trackport.latest l
              LEFT JOIN LATERAL ({event}) e ON true LEFT JOIN LATERAL ({shaken}) s ON true WHERE l.device_id = $1"
-        ),
-        &[&device_id],
-    )?;
-    let Some(row) = row else {
-        return Ok(());
-    };
-    let (seen, event_time, mask, shaken_time): (
-        SystemTime,
-        Option<SystemTime>,
-        Option<i32>,
-        Option<SystemTime>,
-    ) = (row.get(0), row.get(1), row.get(2), row.get(3));
-    client.execute(
-        "UPDATE trackport.latest SET event_time = $3, event_mask = $4, shaken_time = $5
-         WHERE device_id = $1 AND coalesce(event_time, $2) <= $2
-             AND (event_time, event_mask, shaken_time) IS DISTINCT FROM ($3, $4, $5)",
-        &[&device_id, &seen, &event_time, &mask, &shaken_time],
-    )?;
-    Ok(())
+        ))?;
+        let events = client.prepare(
+            "UPDATE trackport.latest SET event_time = $3, event_mask = $4, shaken_time = $5
+             WHERE device_id = $1 AND coalesce(event_time, $2) <= $2
+                 AND (event_time, event_mask, shaken_time) IS DISTINCT FROM ($3, $4, $5)",
+        )?;
+        Ok(Latest {
+            values,
+            find_events,
+            events,
+        })
+    }
+
+    /// Brings the events up to the records of the last days. What is newer than the newest record found here was read by the new
+    /// model already.
+    fn refresh_events(
+        &self,
+        client: &mut impl GenericClient,
+        device_id: i32,
+    ) -> Result<(), StoreError> {
+        let Some(row) = client.query_opt(&self.find_events, &[&device_id])? else {
+            return Ok(());
+        };
+        let (seen, event_time, mask, shaken_time): (
+            SystemTime,
+            Option<SystemTime>,
+            Option<i32>,
+            Option<SystemTime>,
+        ) = (row.get(0), row.get(1), row.get(2), row.get(3));
+        client.execute(
+            &self.events,
+            &[&device_id, &seen, &event_time, &mask, &shaken_time],
+        )?;
+        Ok(())
+    }
 }

@@ -114,7 +114,7 @@ fn place_in(client: &mut impl GenericClient, entry: &Entry) -> Result<bool, Stor
                     )));
                 }
                 is_changed = true;
-                fitting::fit(client, found.id, entry.imei, None, Elsewhere::Refuse)?;
+                fitting::fit(client, found.id, entry.imei, None, Elsewhere::FromOwn)?;
                 (found.id, found.group_id)
             }
             (None, Some(present)) if fitting::is_own(client, present, device.id)? => {
@@ -125,7 +125,7 @@ fn place_in(client: &mut impl GenericClient, entry: &Entry) -> Result<bool, Stor
             (None, _) => {
                 is_changed = true;
                 let asset = asset::add(client, &named)?;
-                fitting::fit(client, asset.id, entry.imei, None, Elsewhere::Refuse)?;
+                fitting::fit(client, asset.id, entry.imei, None, Elsewhere::FromOwn)?;
                 (asset.id, asset.group_id)
             }
         });

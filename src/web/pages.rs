@@ -81,6 +81,7 @@ files! {
     "js/pages/form.js"
     "js/pages/frame.js"
     "js/reports/cells.js"
+    "js/reports/excursion.js"
     "js/reports/main.js"
     "js/reports/parameters.js"
     "js/reports/pictures.js"

@@ -120,6 +120,14 @@ impl Refusal {
             refusal.retry_after_s = Some(5);
             return refusal;
         }
+        let is_locked = matches!(error, StoreError::Database(one) if one.code() == Some(&SqlState::LOCK_NOT_AVAILABLE));
+        if is_locked || error.is_collision() {
+            let text =
+                "somebody else is changing the same at the moment; ask again in a few seconds";
+            let mut refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "busy", text);
+            refusal.retry_after_s = Some(2);
+            return refusal;
+        }
         if let StoreError::Database(error) = error
             && error.code() == Some(&SqlState::QUERY_CANCELED)
         {

@@ -451,3 +451,17 @@ fn a_model_is_suggested_and_nothing_is_set() {
     let sql = "SELECT count(*) FROM trackport.device WHERE model IS NULL";
     assert_eq!(number(&mut client, sql, &[]), 1);
 }
+
+#[test]
+fn a_whole_fleet_that_gets_its_models_at_once_is_done_in_one_go() {
+    let (_daemon, mut client, _) = started();
+    let sql = "INSERT INTO trackport.device (imei) SELECT (350000000000000 + n)::text FROM generate_series(1, 300) n";
+    assert_eq!(client.execute(sql, &[]).unwrap(), 300);
+    set_model(&mut client, "FMB120");
+    let done =
+        "SELECT count(*) FROM trackport.recompute WHERE finished_at IS NOT NULL AND n_done = 0";
+    // Each by itself would wait for seconds until it may begin.
+    eventually(secs(60), "all are done", || {
+        number(&mut client, done, &[]) == 300
+    });
+}

@@ -130,7 +130,7 @@ fn an_asset_goes_with_its_only_device_and_stays_where_others_were_fitted_or_peop
              SELECT {two}, asset_id, '2026-01-01' FROM trackport.fitting WHERE device_id = {one};
          INSERT INTO trackport.asset (name) VALUES ('Truck 12'), ('{0}');
          INSERT INTO trackport.fitting (device_id, asset_id, fitted_at, removed_at)
-             SELECT {one}, id, '2026-02-01', '2026-03-01' FROM trackport.asset WHERE name = 'Truck 12'
+             SELECT {one}, id, timestamptz '2026-02-01', timestamptz '2026-03-01' FROM trackport.asset WHERE name = 'Truck 12'
              UNION ALL SELECT {one}, max(id), '2026-03-01', '2026-04-01' FROM trackport.asset WHERE name = '{0}'",
         imei(1)
     );

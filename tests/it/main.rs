@@ -71,6 +71,8 @@ mod environment;
 mod spool_cli;
 // Whoever moves in from Traccar.
 mod traccar;
+// Reports and exports of assets.
+mod report;
 // A device that is erased, while it goes on sending.
 mod forget;
 // What stands between a tracker and a row, and whether it is found.
@@ -99,3 +101,7 @@ mod web_threads;
 mod prometheus;
 // Whoever tries to take more than there is for one.
 mod limits;
+// Whoever follows the positions.
+mod live;
+// What an asset recorded, as the web tells it.
+mod series;

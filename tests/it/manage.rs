@@ -247,6 +247,11 @@ fn a_device_that_has_recorded_elsewhere_is_not_taken_from_there_unasked() {
         "{text}"
     );
     let path = format!("/assets/{one}/fittings");
+    scene.must(
+        "PATCH",
+        &format!("/assets/{other}"),
+        &json!({"name": "Truck 2"}),
+    );
     let text = scene.refused("POST", &path, &json!({"imei": imei(2).to_string()}), 409);
     assert!(text.contains(&format!("asset {other}")), "{text}");
     let moved = scene.must(
@@ -255,6 +260,23 @@ fn a_device_that_has_recorded_elsewhere_is_not_taken_from_there_unasked() {
         &json!({"imei": imei(2).to_string(), "move": true}),
     );
     assert_eq!(moved["imei_before"], imei(1).to_string());
+    // What was only tried out, in the asset that it got by itself, is fitted without more words, and its past stays there.
+    Device::login(scene.port, imei(3)).deliver(&packet(0, 1));
+    let tried = scene.asset_of(3);
+    let made = scene.must("POST", "/assets", &json!({"name": "Truck 3"}));
+    let to = format!("/assets/{}/fittings", made["id"]);
+    scene.must("POST", &to, &json!({"imei": imei(3).to_string()}));
+    assert_eq!(
+        scene.get(&format!("/assets/{tried}"))["fittings"][0]["imei"],
+        imei(3).to_string()
+    );
+    assert_eq!(
+        scene.get(&format!("/devices/{}", imei(3)))["fittings"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
     // Each device is where it was in its time, and the asset that it left is there without one.
     let left = scene.get(&format!("/assets/{other}"));
     assert_eq!(

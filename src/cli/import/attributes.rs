@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::store::Event;
 use crate::store::imported::ImportedPosition;
 
 /// Beyond this no thermometer of a vehicle goes: Traccar passes a sensor's error codes on as values.
@@ -89,7 +90,47 @@ pub(super) fn take(position: &mut ImportedPosition, attributes: Value) {
     if typed.humidity[0].is_none() {
         typed.humidity[0] = number(&mut map, "humidity", 0.0..=100.0).map(real);
     }
+    typed.events = events(&mut map);
+    typed.door = truth(&mut map, "door");
+    typed.vehicle_odometer_m = number(&mut map, "obdOdometer", 1.0..=1e12).map(long);
+    // `hours` stays what it was: Traccar counts it itself where the vehicle says nothing.
+    typed.fuel_l = number(&mut map, "fuel", 0.0..=1e5).map(real);
+    typed.fuel_percent = number(&mut map, "fuelLevel", 0.0..=100.0).map(small);
     position.attributes = Value::Object(map);
+}
+
+/// Traccar's alarms that are events here. One that is none leaves the attribute where it is, with all its alarms.
+fn events(map: &mut Map<String, Value>) -> Option<i32> {
+    let mut all_known = true;
+    let mut events = 0;
+    for alarm in map.get("alarm")?.as_str()?.split(',') {
+        match event(alarm.trim()) {
+            Some(event) => events |= event as i32,
+            None => all_known = false,
+        }
+    }
+    if all_known {
+        map.remove("alarm");
+    }
+    (events != 0).then_some(events)
+}
+
+/// Source: the `ALARM_` words of Traccar's `Position.java`.
+fn event(alarm: &str) -> Option<Event> {
+    Some(match alarm {
+        "tow" => Event::Towing,
+        "accident" => Event::Crash,
+        "vibration" => Event::Shock,
+        "powerCut" => Event::Unplug,
+        "hardAcceleration" => Event::HarshAcceleration,
+        "hardBraking" => Event::HarshBraking,
+        "hardCornering" => Event::HarshCornering,
+        "jamming" => Event::Jamming,
+        "fallDown" => Event::Fall,
+        "overspeed" => Event::Overspeed,
+        "sos" => Event::AlarmButton,
+        _ => return None,
+    })
 }
 
 /// Takes a number out if it is one, and in bounds.
@@ -174,6 +215,26 @@ mod tests {
         );
         assert_eq!(taken.typed.humidity[0], Some(45.0));
         assert_eq!(taken.attributes, json!({"io66": 7, "totalDistance": 1.5}));
+    }
+
+    #[test]
+    fn alarms_are_events_and_an_unknown_one_stays() {
+        let known = taken(
+            r#"{"alarm":"tow,vibration","door":true,"fuelLevel":40,"fuel":22.5,"obdOdometer":9000}"#,
+        );
+        let expected = Event::Towing as i32 | Event::Shock as i32;
+        assert_eq!(known.typed.events, Some(expected));
+        assert_eq!(
+            (known.typed.door, known.typed.fuel_percent),
+            (Some(true), Some(40))
+        );
+        assert_eq!(known.typed.fuel_l, Some(22.5));
+        assert_eq!(known.typed.vehicle_odometer_m, Some(9_000));
+        assert_eq!(known.attributes, json!({}));
+        let unknown = taken(r#"{"alarm":"sos,lowBattery"}"#);
+        assert_eq!(unknown.typed.events, Some(Event::AlarmButton as i32));
+        assert_eq!(unknown.attributes, json!({"alarm": "sos,lowBattery"}));
+        assert_eq!(taken(r#"{"alarm":7}"#).attributes, json!({"alarm": 7}));
     }
 
     #[test]

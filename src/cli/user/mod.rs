@@ -206,13 +206,15 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             name, group, role, ..
         } => {
             let role = group.as_deref().zip(role.map(GroupRole::from));
-            each(path, &[name.clone()], |client, user| {
+            each(path, std::slice::from_ref(name), |client, user| {
                 grant(client, user, role)
             })
         }
-        Command::Revoke { name, group, .. } => each(path, &[name.clone()], |client, user| {
-            revoke(client, user, group.as_deref())
-        }),
+        Command::Revoke { name, group, .. } => {
+            each(path, std::slice::from_ref(name), |client, user| {
+                revoke(client, user, group.as_deref())
+            })
+        }
         Command::Token {
             name,
             purpose,

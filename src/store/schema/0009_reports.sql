@@ -176,12 +176,15 @@ begin atomic
         coalesce(sum(t.end_s - t.start_s) filter (where t.state_before & 2 <> 0), 0),
         coalesce(sum(t.end_s - t.start_s) filter (where t.state_before & 6 = 4), 0),
         max(t.speed_kmh), min(coalesce(t.last_fix, t.fix)), max(coalesce(t.fix, t.last_fix)),
-        bool_or(t.before_s < t.start_s), bool_or(t.at_s > t.end_s)
+        -- At the very moment it was driving already, or still is.
+        bool_or(t.before_s < t.start_s or t.start_s = date_part('epoch', $2) and t.was_driving),
+        bool_or(t.at_s > t.end_s or t.end_s = date_part('epoch', $3) and t.state & 1 <> 0)
     from (
         select c.*, count(*) filter (where c.driving and (c.last_end_s is null or c.start_s - c.last_end_s >= $8 or c.last_gap_s > c.last_end_s))
             over (partition by c.fitting_id order by c.at_s rows unbounded preceding) as trip
         from (
             select b.*,
+                coalesce(lag(b.state_before & 1 <> 0 and b.at_s - b.before_s <= $6) over (partition by b.fitting_id order by b.at_s), false) as was_driving,
                 max(case when b.driving then b.end_s end)
                     over (partition by b.fitting_id order by b.at_s rows between unbounded preceding and 1 preceding) as last_end_s,
                 max(case when b.at_s - b.before_s > $6 then b.at_s end)

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Names, and networks, that are remembered; beyond, the one that was quiet longest is forgotten.
+/// Names, and networks, that are remembered; beyond, the quarter that was quiet longest is forgotten.
 const ENTRIES_MAX: usize = 10_000;
 /// A name or network that was quiet for so long begins anew.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
@@ -107,15 +107,15 @@ fn pause<K: Eq + Hash>(entries: &HashMap<K, Entry>, key: &K, now: Instant) -> Du
     })
 }
 
-fn count<K: Eq + Hash + Clone>(entries: &mut HashMap<K, Entry>, key: K, rule: &Rule, now: Instant) {
+fn count<K: Eq + Hash>(entries: &mut HashMap<K, Entry>, key: K, rule: &Rule, now: Instant) {
     let is_old = |entry: &Entry| now.saturating_duration_since(entry.last) > FORGOTTEN_AFTER;
     if entries.len() >= ENTRIES_MAX && !entries.contains_key(&key) {
         entries.retain(|_, entry| !is_old(entry));
         if entries.len() >= ENTRIES_MAX {
-            let quiet = entries.iter().min_by_key(|(_, entry)| entry.last);
-            if let Some(quiet) = quiet.map(|(key, _)| key.clone()) {
-                entries.remove(&quiet);
-            }
+            let mut lasts: Vec<Instant> = entries.values().map(|entry| entry.last).collect();
+            let (_, middle, _) = lasts.select_nth_unstable(ENTRIES_MAX / 4);
+            let middle = *middle;
+            entries.retain(|_, entry| entry.last > middle);
         }
     }
     let fresh = Entry {

@@ -13,10 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Query, State};
-use axum::http::HeaderName;
+use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
-use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
@@ -34,7 +33,7 @@ use super::rfc3339;
 /// A comment in between, so that who waits knows that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often it is asked whether the follower still may see what it sees.
-const ASK_AGAIN: Duration = Duration::from_secs(20);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// After this a browser that lost the stream comes back.
 const RETRY_MS: u64 = 3_000;
 /// What is told of a change to a browser that lost the stream.
@@ -51,7 +50,7 @@ pub(in super::super) async fn live(
     State(shared): State<Shared>,
     viewer: Viewer,
     Query(since): Query<Since>,
-    parts: Parts,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let board = Arc::clone(&shared.board);
     let Ok(place) = Arc::clone(&board.places).try_acquire_owned() else {
@@ -65,8 +64,7 @@ pub(in super::super) async fn live(
     let groups = viewer.group_ids();
     // Before the view, so that nothing falls between them; what is in both is told twice.
     let changes = board.follow();
-    let mark = parts
-        .headers
+    let mark = headers
         .get(LAST_EVENT_ID)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned)
@@ -91,7 +89,7 @@ pub(in super::super) async fn live(
     let follower = Follower {
         board,
         shared,
-        parts,
+        viewer,
         groups,
         changes,
         first: Some(begin),
@@ -118,8 +116,8 @@ pub(in super::super) async fn live(
 struct Follower {
     board: Arc<Board>,
     shared: Shared,
-    /// The request, to be judged again.
-    parts: Parts,
+    /// Whoever follows, to be asked again.
+    viewer: Viewer,
     groups: Option<Vec<i32>>,
     changes: broadcast::Receiver<Change>,
     first: Option<String>,
@@ -161,12 +159,12 @@ impl Follower {
         }
     }
 
-    /// Judges the request as if it came now. `None`: it would be turned away; an event where it would be shown something else.
+    /// Whether the follower still may see what it sees. `None`: nothing any more; an event where it would be shown something else.
     async fn ask_again(&mut self) -> Option<Option<String>> {
-        let viewer = match Viewer::from_request_parts(&mut self.parts, &self.shared).await {
+        let viewer = match self.viewer.renewed(&self.shared).await {
             Ok(viewer) => viewer,
-            // Whoever cannot be asked about now was let in, and has not been turned away.
-            Err(refusal) if refusal.status.is_server_error() => return Some(None),
+            // It could not be asked just now; the next time tells.
+            Err(refusal) if matches!(refusal.code, "busy" | "too_slow") => return Some(None),
             Err(_) => return None,
         };
         let groups = viewer.group_ids();
@@ -174,6 +172,7 @@ impl Follower {
             return Some(None);
         }
         self.groups = groups;
+        self.viewer = viewer;
         let number = self
             .board
             .view(Some(&[]), u64::MAX)

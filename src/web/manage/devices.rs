@@ -13,13 +13,13 @@ use super::super::input::{Asked, Named, Page, Paged, Sent, nullable};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::fittings::{moment, movable};
-use super::{rights, time, time_or_null};
+use super::{rights, suggestions, time, time_or_null};
 use crate::imei::Imei;
 use crate::models;
 use crate::store::StoreError;
 use crate::store::device::{self, DeviceChange, DeviceState};
 use crate::store::device_list::{self, Listed, Wanted};
-use crate::store::replace;
+use crate::store::{fitting, recompute, replace};
 
 /// Devices that one call names at most.
 const IMEIS_MAX: usize = 10_000;
@@ -156,10 +156,16 @@ pub(super) async fn list(
             .unwrap_or_else(|| "name".to_owned()),
     };
     let found = shared.desk.ask(Pool::Quick, move |client: &mut Client| {
-        device_list::list(client, &wanted, slice.offset(), slice.limit())
+        let (items, total) = device_list::list(client, &wanted, slice.offset(), slice.limit())?;
+        let models = suggestions::of_list(client, &items)?;
+        let items = items.iter().map(|one| {
+            let mut value = shown(one, &viewer);
+            value["suggested_model"] = models.get(&one.id).copied().into();
+            value
+        });
+        Ok::<_, StoreError>((items.collect(), total))
     });
     let (items, total) = found.await?;
-    let items = items.iter().map(|one| shown(one, &viewer)).collect();
     Ok(Json(slice.of(items, total)))
 }
 
@@ -212,7 +218,27 @@ pub(super) async fn show(
 ) -> Result<Json<Value>, Refusal> {
     let found = shared.desk.ask(Pool::Quick, move |client: &mut Client| {
         let device = seen(client, &viewer, &imei)?;
-        Ok::<_, Refusal>(shown(&device, &viewer))
+        let models = suggestions::of_device(client, &device)?;
+        let mut value = shown(&device, &viewer);
+        if device.model.is_none()
+            && let [model] = models.as_slice()
+        {
+            value["suggested_model"] = (*model).into();
+        }
+        value["fitting_models"] = models.into();
+        let fittings = fitting::of_device(client, device.id)?;
+        let seen = fittings.iter().filter(|(_, _, group)| viewer.sees(*group));
+        value["fittings"] = seen
+            .map(|(fitting, asset, group)| {
+                json!({
+                    "id": fitting.id,
+                    "asset": {"id": fitting.asset_id, "name": asset, "group": group},
+                    "fitted_at": time_or_null(fitting.fitted_at),
+                    "removed_at": time_or_null(fitting.removed_at),
+                })
+            })
+            .collect();
+        Ok::<_, Refusal>(value)
     });
     Ok(Json(found.await?))
 }
@@ -397,14 +423,14 @@ pub(super) async fn replace(
     Ok(Json(replaced.await?))
 }
 
-pub(super) async fn recompute(
+pub(super) async fn recomputed(
     State(shared): State<Shared>,
     viewer: Viewer,
     Named(imei): Named<String>,
 ) -> Result<Json<Value>, Refusal> {
     let progress = shared.desk.ask(Pool::Quick, move |client: &mut Client| {
         let device = seen(client, &viewer, &imei)?;
-        let progress = device::recompute(client, device.id)?;
+        let progress = recompute::progress(client, rights::imei(&device.imei)?)?;
         Ok::<_, Refusal>(progress.map_or_else(
             || json!({"state": "none"}),
             |one| {

@@ -1,6 +1,6 @@
 //! Assets, fittings, groups and devices over the API, and what the server says of itself.
 //!
-//! `assets.rs`, `fittings.rs`, `groups.rs`, `devices.rs` change what `store` keeps; `import.rs` takes a sheet, `quarantine.rs` explains
+//! `assets.rs`, `fittings.rs`, `groups.rs`, `devices.rs` change what `store` keeps; `import.rs` takes a sheet, `suggestions.rs` guesses models, `quarantine.rs` explains
 //! packets that were kept aside, `server.rs` is for those who run the server. `rights.rs` says who may do what, and notes who did.
 //!
 //! Invariants: whatever is asked is refused before anything is changed, what is changed is noted in the same transaction, and what
@@ -14,6 +14,7 @@ mod import;
 mod quarantine;
 mod rights;
 mod server;
+mod suggestions;
 
 use std::time::SystemTime;
 
@@ -49,7 +50,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/devices/{imei}", get(devices::show).patch(devices::set))
         .route("/devices/{imei}/replace", post(devices::replace))
         .route("/devices/{imei}/quarantine", get(quarantine::list))
-        .route("/devices/{imei}/recompute", get(devices::recompute))
+        .route("/devices/{imei}/recompute", get(devices::recomputed))
         .route("/login_attempts", get(server::login_attempts))
         .route("/status", get(server::status))
         .route("/thread_events", get(server::thread_events))

@@ -140,7 +140,10 @@ impl Values {
             .map(|pair| pair[1].time_us - pair[0].time_us)
             .collect();
         apart.sort_unstable();
-        let usual_us = apart.get(apart.len() / 2).copied().unwrap_or(0);
+        let usual_us = apart
+            .get(apart.len().saturating_sub(1) / 2)
+            .copied()
+            .unwrap_or(0);
         let limit_us = limit_us.max(usual_us.saturating_mul(3));
         let mut faults = self.faults.iter().peekable();
         let mut broken = Vec::with_capacity(self.points.len());

@@ -262,7 +262,7 @@ mod tests {
         });
         let kept = thinned(&day.collect::<Vec<_>>(), 4);
         let minutes: Vec<_> = kept.iter().map(|fix| fix.time_us / 60_000_000).collect();
-        assert_eq!(minutes, [0, 30, 899, 999]);
+        assert_eq!(minutes, [0, 30, 900, 999]);
     }
 
     #[test]

@@ -85,11 +85,29 @@ pub fn closed_after(stream: &mut TcpStream, within: Duration) -> Duration {
 pub fn parse(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some(Answer {
+    let mut answer = Answer {
         status,
         head: head.to_owned(),
         body: body.to_owned(),
-    })
+    };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        answer.body = joined(body);
+    }
+    Some(answer)
+}
+
+/// What came in chunks, as far as it came.
+fn joined(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = chunks.split_once("\r\n")
+        && let Ok(size) = usize::from_str_radix(size, 16)
+        && let Some(chunk) = rest.get(..size)
+        && size > 0
+    {
+        body.push_str(chunk);
+        chunks = rest.get(size + 2..).unwrap_or_default();
+    }
+    body
 }
 
 /// Asks once, if somebody answers.

@@ -6,11 +6,13 @@ pub mod device;
 pub mod http;
 pub mod load;
 pub mod metrics;
+pub mod past;
 pub mod person;
 pub mod postgres;
 pub mod prometheus;
 pub mod rows;
 pub mod scene;
+pub mod sse;
 pub mod trace;
 
 use std::net::TcpListener;

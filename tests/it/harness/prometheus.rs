@@ -100,17 +100,7 @@ impl Prometheus {
     #[track_caller]
     pub fn api(&self, path: &str) -> serde_json::Value {
         let answer = http::get(self.port, &format!("/api/v1/{path}"));
-        // It sends long answers in chunks; their sizes stand on lines of their own.
-        let body: String = if answer.header("transfer-encoding") == Some("chunked") {
-            answer
-                .body
-                .split("\r\n")
-                .filter(|line| u64::from_str_radix(line, 16).is_err())
-                .collect()
-        } else {
-            answer.body
-        };
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+        answer.json()
     }
 
     /// The values of a query now, by their labels.

@@ -281,13 +281,14 @@ fn positions_come_in_our_units_with_what_has_a_column_in_it_and_the_rest_as_json
         ("battery_voltage_mv", json!(4100)),
         ("odometer_m", json!(123_456)),
         ("temperature_1", json!(21.5)),
+        ("events", json!(4096)),
         ("digest", Value::Null),
     ] {
         assert_eq!(found[column], value, "{column}");
     }
     let sql = "SELECT attributes, address, source_id FROM trackport.imported_position";
     let row = place.here.query_one(sql, &[]).unwrap();
-    assert_eq!(row.get::<_, Value>(0), json!({"io66": 5, "alarm": "sos"}));
+    assert_eq!(row.get::<_, Value>(0), json!({"io66": 5}));
     assert_eq!(row.get::<_, String>(1), "Main \\ street\t1");
     assert_eq!(row.get::<_, i64>(2), 9);
     let latest = "SELECT count(*) FROM trackport.latest";

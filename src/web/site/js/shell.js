@@ -37,7 +37,8 @@ export async function start(page, title) {
     me = await get('/me');
   } catch (error) {
     fill(main, failed(error, () => location.reload()));
-    throw error;
+    // Without knowing who asks nothing of the page can be shown.
+    await new Promise(() => {});
   }
   remember(me);
   links(me);

@@ -27,13 +27,16 @@ export function chartOf(key, elements) {
 
 // What can be chosen: groups with something in them, then each further element.
 export function choices(elements) {
-  const known = new Set(elements.map((element) => element.key));
+  // Some elements are texts or bytes.
+  const numbers = elements.filter((element) => element.number !== false);
+  const known = new Set(numbers.map((element) => element.key));
   const groups = GROUPS.filter((group) => group.keys.some((key) => known.has(key)));
-  const others = elements.filter((element) => !GROUPED.has(element.key)).map((element) => ({ key: element.key, name: nameOf(element), keys: [element.key] }));
+  const others = numbers.filter((element) => !GROUPED.has(element.key)).map((element) => ({ key: element.key, name: nameOf(element), keys: [element.key] }));
   return { groups, others };
 }
 
-const nameOf = ({ name, avl_id: id }) => (id === null || id === undefined ? name : `${name} (${id})`);
+// An element that no list names is called by its id already.
+const nameOf = ({ name, avl_id: id }) => (id === null || id === undefined || name.endsWith(` ${id}`) ? name : `${name} (${id})`);
 
 // Values in units that people use: millivolts as volts.
 function inUse(series) {

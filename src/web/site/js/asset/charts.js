@@ -17,6 +17,8 @@ const AXIS_PX = 26;
 const LEFT_PX = 58;
 // A stretch shorter than this on the screen was a click.
 const DRAG_MIN_PX = 6;
+// More events than this have a tick at the upper edge only: their lines would hide the values.
+const LINES_MAX = 60;
 
 // pointed(seconds or null) for the pointer, clicked(seconds), zoomed(from, to) in seconds, closed(key) for a chart put away.
 export function chartStack(group, { pointed, clicked, zoomed, closed }) {
@@ -116,7 +118,7 @@ export function chartStack(group, { pointed, clicked, zoomed, closed }) {
     for (const limit of [limits?.temperature_min, limits?.temperature_max]) {
       if (Number.isFinite(limit ?? NaN) && limit > low - spread && limit < high + spread) [low, high] = [Math.min(low, limit), Math.max(high, limit)];
     }
-    if (series[0]?.key === 'speed_kmh') low = Math.min(0, low);
+    if (series[0]?.key === 'speed_kmh') [low, high] = [Math.min(0, low), Math.max(20, high)];
     const margin = Math.max((high - low) * 0.08, 0.5 * (series[0]?.factor === 0.001 ? 0.2 : 1));
     return [series[0]?.key === 'speed_kmh' ? 0 : low - margin, high + margin];
   }
@@ -168,13 +170,15 @@ export function chartStack(group, { pointed, clicked, zoomed, closed }) {
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.fillStyle = toneColour(eventOf(mark.kind).tone);
       ctx.strokeStyle = ctx.fillStyle;
-      ctx.globalAlpha = 0.55;
-      ctx.lineWidth = devicePixelRatio;
-      ctx.beginPath();
-      ctx.moveTo(x, bbox.top);
-      ctx.lineTo(x, bbox.top + bbox.height);
-      ctx.stroke();
-      ctx.globalAlpha = 1;
+      if (marks.length <= LINES_MAX) {
+        ctx.globalAlpha = 0.55;
+        ctx.lineWidth = devicePixelRatio;
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+        ctx.stroke();
+        ctx.globalAlpha = 1;
+      }
       const size = 5 * devicePixelRatio;
       ctx.beginPath();
       ctx.moveTo(x - size, bbox.top);

@@ -31,7 +31,8 @@ try {
   asset = await get(`/assets/${encodeURIComponent(id)}`);
 } catch (error) {
   fill(main, failed(error, error.status === 404 ? null : () => location.reload()));
-  throw error;
+  // Said what is wrong; nothing of the page can be shown.
+  await new Promise(() => {});
 }
 document.title = `${asset.name} – trackport`;
 const { group } = asset;
@@ -109,6 +110,7 @@ async function load({ quiet = false } = {}) {
     values.catch((error) => wrong(error, () => fill(charts.node, failed(error, () => load())))),
   ]);
   if (signal.aborted) return;
+  setMoment(null, 'load');
   if (tab === 'records' && !quiet) lower.choose('records');
   await loadElements(params, signal).catch((error) => wrong(error, () => {}));
 }
@@ -153,7 +155,11 @@ function showTrack(answer, looked, quiet) {
   replay.show(track, inSeconds(looked), { keep: quiet });
   if (track.time.length) message();
   else if (track.n) message(empty('No position in this time', `${units.count(track.n, 'record')} without a satellite fix; their values are below.`));
-  else message(empty('Nothing was recorded', 'Choose another time.'));
+  else {
+    // The last day with records is where most want to go from here.
+    const there = newest && el('button', { type: 'button', on: { click: () => span.set(span.dayOf(newest)) } }, 'Show the last day with records');
+    message(empty('Nothing was recorded', newest ? `The last record is of ${time.minute(newest, group)}.` : 'No record has come from this asset yet.', ...[there].filter(Boolean)));
+  }
   const top = track.speed.reduce((best, one) => Math.max(best, one ?? 0), 0);
   setText(facts, [units.count(track.n, 'record'), track.time.length ? `about ${units.distance(lengthMetres(track))} along the track` : null, track.time.length ? `top ${units.speed(top)}` : null, track.gaps.length ? units.count(track.gaps.length, 'gap') : null, track.thinned ? 'thinned: zoom in for every fix' : null].filter(Boolean).join(' · '));
 }

@@ -9,18 +9,17 @@ import { during, empty, load } from '../ui.js';
 
 const AT_A_TIME = 50;
 // Fields of a record that the row itself shows, or that are lists of their own.
-const SHOWN = new Set(['time', 'received_at', 'longitude', 'latitude', 'speed_kmh', 'satellites', 'io', 'id', 'fix']);
+const SHOWN = new Set(['time', 'received_at', 'longitude', 'latitude', 'speed_kmh', 'satellites', 'io', 'fix', 'typed']);
 
 // path: "/assets/12/records" or a device's. before: milliseconds, where the list begins.
 export function recordList(place, path, group, before) {
   const list = el('div.records');
   const more = el('button', { type: 'button', on: { click: () => during(more, older) } }, 'Older records');
-  let last = before;
+  let last = new Date(before);
   async function page() {
-    const answer = await get(path, { before: new Date(last), limit: AT_A_TIME });
-    const items = answer.items ?? answer;
-    if (items.length) last = time.ms(items[items.length - 1].time);
-    more.hidden = items.length < AT_A_TIME;
+    const { items, before: next } = await get(path, { before: last, limit: AT_A_TIME });
+    last = next ?? null;
+    more.hidden = last === null;
     return items;
   }
   async function older() {
@@ -35,12 +34,12 @@ export function recordList(place, path, group, before) {
 }
 
 function recordNode(item, group) {
-  const flat = { ...item, ...(item.fix ?? {}) };
+  const flat = { ...item, ...item.typed };
   const body = el('div.record-body');
   const node = el('details.record', { on: { toggle: () => { if (node.open && !body.childNodes.length) fill(body, inside(flat)); } } },
     el('summary', {}, icon('right'), el('span.nowrap', {}, time.full(item.time, group)),
       el('span.quiet.nowrap', {}, units.speed(flat.speed_kmh)),
-      el('span.quiet.nowrap', {}, flat.satellites === 0 ? 'no fix' : units.count(flat.satellites ?? 0, 'satellite')),
+      el('span.quiet.nowrap', {}, item.fix === false || item.satellites === 0 ? 'no fix' : units.count(item.satellites ?? 0, 'satellite')),
       el('span.quiet.mono.small.nowrap', {}, units.coordinates(flat.latitude, flat.longitude)),
       el('span.quiet.nowrap.record-n', {}, units.count(item.io?.length ?? 0, 'element'))),
     body);
@@ -50,7 +49,7 @@ function recordNode(item, group) {
 
 function inside(flat) {
   const facts = Object.entries(flat).filter(([key, value]) => !SHOWN.has(key) && value !== null && typeof value !== 'object');
-  const lists = Object.entries(flat).filter(([key, value]) => !SHOWN.has(key) && Array.isArray(value) && value.some((one) => one !== null));
+  const lists = Object.entries(flat).filter(([key, value]) => !SHOWN.has(key) && Array.isArray(value) && value.some((one) => one !== null && one !== undefined));
   const late = time.ms(flat.received_at) - time.ms(flat.time);
   const rows = [
     ...(flat.received_at ? [['received', `${time.full(flat.received_at)}${late > 60_000 ? ` (${time.duration(late)} later)` : ''}`]] : []),

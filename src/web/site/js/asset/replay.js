@@ -98,17 +98,21 @@ export function replayBar(group, moved) {
     step: (sign) => go(Math.max(range.from, Math.min(range.to, moment + (sign * (range.to - range.from)) / 200))),
     set,
     show(nextTrack, nextRange, { keep }) {
+      const atEnd = !track?.time.length || moment >= track.time[track.time.length - 1];
       track = nextTrack;
       const isSame = range.from === nextRange.from;
       range = nextRange;
       const inside = moment >= range.from && moment <= range.to;
+      const end = track.time[track.time.length - 1] ?? range.to;
+      // Whoever looked at the newest goes on looking at the newest.
+      const stays = inside && !(keep && atEnd);
       if (!(keep && isSame) && !inside) stop();
       if (!keep) {
         const wanted = (range.to - range.from) / LASTS_S;
         speed.value = String(SPEEDS.reduce((best, one) => (Math.abs(Math.log(one / wanted)) < Math.abs(Math.log(best / wanted)) ? one : best)));
       }
       button.disabled = !track.time.length;
-      set(inside ? moment : track.time[0] ?? range.from);
+      set(stays ? moment : end);
     },
   };
 }

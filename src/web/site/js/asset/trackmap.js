@@ -192,7 +192,7 @@ export function trackMap(tiles, { pointed, pickedEvent }) {
       recolour();
       if (fit && track.time.length) {
         const bounds = L.latLngBounds(track.time.map((_, i) => [track.latitude[i], track.longitude[i]]));
-        map.fitBounds(bounds, { padding: [36, 36], maxZoom: 16, animate: false });
+        map.fitBounds(bounds, { padding: [36, 36], maxZoom: 15, animate: false });
       }
     },
     showEvents(list) {

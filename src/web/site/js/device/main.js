@@ -5,7 +5,7 @@ import { icon } from '../icons.js';
 import { editDevice } from '../devices/edit.js';
 import { chooseModel } from '../devices/models.js';
 import { buttons, field, textIn } from '../pages/form.js';
-import { head, itemsOf, manages } from '../pages/frame.js';
+import { head, manages } from '../pages/frame.js';
 import { start } from '../shell.js';
 import { badge, deviceBadge } from '../states.js';
 import { ageNode, full } from '../time.js';
@@ -23,11 +23,15 @@ fill(main, top, recompute, below);
 let recomputing = 0;
 
 await show();
-below.replaceChildren(tabs([
+const list = [
   { key: 'records', name: 'Records', show: (panel) => recordsPanel(imei, panel) },
   { key: 'quarantine', name: 'Quarantine', show: (panel) => quarantinePanel(imei, panel) },
   { key: 'fittings', name: 'Fittings', show: fittingsPanel },
-], ['records', 'quarantine', 'fittings'].includes(location.hash.slice(1)) ? location.hash.slice(1) : 'records', (key) => history.replaceState(null, '', `#${key}`)));
+];
+const wanted = () => list.find((one) => one.key === location.hash.slice(1))?.key ?? list[0].key;
+const bar = tabs(list, wanted(), (key) => history.replaceState(null, '', `#${key}`));
+fill(below, bar);
+window.addEventListener('hashchange', () => bar.choose(wanted()));
 
 function show() {
   watchRecompute();
@@ -70,7 +74,8 @@ function remarks(device, may) {
   if (device.last_error) list.push(notice('bad', el('b', {}, 'Last error: '), device.last_error));
   if (device.sends_before_ack_at) list.push(notice('warn', 'It sends packets before the last one is acknowledged, and so loses records when the line breaks. Set "ACK type" (server settings in the configurator) to AVL. Seen ', ageNode(device.sends_before_ack_at), '.'));
   if (!device.model && device.state === 'accepted') {
-    list.push(notice('warn', el('div.row', {}, el('span', {}, device.suggested_model ? `No model is set; what it sends looks like ${device.suggested_model}.` : 'No model is set: IO elements that depend on the model have no name.'), button(device.suggested_model ? `Confirm ${device.suggested_model}` : 'Set model', () => chooseModel(device, show)))));
+    const several = device.fitting_models ?? [];
+    list.push(notice('warn', el('div.row', {}, el('span', {}, device.suggested_model ? `No model is set; what it sends looks like ${device.suggested_model}.` : `No model is set: IO elements that depend on the model have no name.${several.length > 1 ? ` What it sends fits ${several.slice(0, 6).join(', ')}${several.length > 6 ? ' and others' : ''}.` : ''}`), button(device.suggested_model ? `Confirm ${device.suggested_model}` : 'Set model', () => chooseModel(device, show)))));
   }
   if (!checkDigitRight(device.imei)) list.push(notice('warn', 'The check digit of the IMEI is wrong. Is it typed as it stands on the device?'));
   if (device.login_attempts > 0 && device.state !== 'accepted') list.push(notice('note', `It was turned away ${number(device.login_attempts)} times.`));
@@ -129,14 +134,12 @@ async function watchRecompute() {
 function fittingsPanel(panel) {
   load(panel, async () => {
     const device = await api.get(`/devices/${imei}`);
-    const fittings = device.fittings ?? (device.asset ? itemsOf((await api.get(`/assets/${device.asset.id}`)).fittings).filter((one) => one.imei === imei).map((one) => ({ ...one, asset: device.asset })) : []);
+    const { fittings } = device;
     if (!fittings.length) return empty('Never fitted', 'This device was not in any asset yet. It is fitted to one from the list of assets.');
     return table([
-      { name: 'Asset', cell: (one) => { const asset = one.asset ?? {}; const id = asset.id ?? one.asset_id ?? asset; return el('a', { href: `/asset/${id}` }, asset.name ?? one.asset_name ?? one.name ?? `asset ${id}`); } },
-      { name: 'Fitted', cell: (one) => (endless(one.fitted_at) ? 'from the beginning' : full(one.fitted_at)) },
-      { name: 'Removed', cell: (one) => (endless(one.removed_at) ? badge('fitted now', 'good', 'check') : full(one.removed_at)) },
+      { name: 'Asset', cell: ({ asset }) => el('a', { href: `/asset/${asset.id}` }, asset.name) },
+      { name: 'Fitted', cell: (one) => (one.fitted_at ? full(one.fitted_at) : 'from the beginning') },
+      { name: 'Removed', cell: (one) => (one.removed_at ? full(one.removed_at) : badge('fitted now', 'good', 'check')) },
     ], fittings);
   });
 }
-
-const endless = (time) => !time || /infinity/.test(time);

@@ -4,7 +4,7 @@ import { el, fill } from '../dom.js';
 import { badge, eventBadge } from '../states.js';
 import { full } from '../time.js';
 import { during, empty, load } from '../ui.js';
-import { UNKNOWN, coordinates, heading, number, speed } from '../units.js';
+import { UNKNOWN, coordinates, heading, number, percent, speed, temperature } from '../units.js';
 
 const LIMIT = 50;
 // Of a record, what stands in its head or its list of IO elements already.
@@ -57,23 +57,27 @@ function inside(record) {
 
 // Units that end the names of typed columns.
 const UNITS = [['_mv', ' mV'], ['_kmh', ' km/h'], ['_deg', '°'], ['_m', ' m'], ['_l', ' l'], ['_seconds', ' s'], ['_percent', ' %']];
+const YES_NO = new Set(['ignition', 'movement', 'door']);
 
 // A value of a record in words; lists as one fact per place.
 function plainFacts(key, value) {
   if (Array.isArray(value)) return value.some((one) => one !== null) ? [[key, value.map((one) => (one === null ? UNKNOWN : typeof one === 'object' ? JSON.stringify(one) : String(one))).join(', ')]] : [];
   if (typeof value === 'object') return Object.entries(value).flatMap(([inner, one]) => (one === null ? [] : plainFacts(`${key} ${inner}`, one)));
-  if (typeof value === 'boolean') return [[key, value ? 'yes' : 'no']];
+  if (/^temperature_\d$/.test(key)) return [[key, temperature(value)]];
+  if (/^humidity_\d$|^battery_level$/.test(key)) return [[key, percent(value)]];
+  if (typeof value === 'boolean' || YES_NO.has(key)) return [[key, value ? 'yes' : 'no']];
   const unit = UNITS.find(([ending]) => key.endsWith(ending));
   return [unit ? [key.slice(0, -unit[0].length), `${value}${unit[1]}`] : [key, String(value)]];
 }
 
 function ioTable(io) {
+  const hasBytes = io.some((one) => one.bytes);
   const rows = io.map((one) => el('tr', {},
     el('td.number', {}, String(one.avl_id)),
     el('td', {}, one.name ?? el('span.quiet', {}, 'not in the dictionary for this model')),
     el('td.number', {}, one.error ? el('span.bad', {}, one.error) : `${one.value ?? one.raw ?? UNKNOWN}${one.unit ? ` ${one.unit}` : ''}`),
     el('td.number.mono.quiet', {}, one.raw === null || one.raw === undefined ? '' : String(one.raw)),
-    el('td.mono.quiet.bytes', {}, one.bytes ?? '')));
-  const head = [['AVL id', 'number'], ['Name', ''], ['Value', 'number'], ['Raw', 'number'], ['Bytes', '']];
+    hasBytes && el('td.mono.quiet.bytes', {}, one.bytes ?? '')));
+  const head = [['AVL id', 'number'], ['Name', ''], ['Value', 'number'], ['Raw', 'number'], hasBytes && ['Bytes', '']].filter(Boolean);
   return el('div.table-wrap.inner', { tabindex: 0, role: 'region', 'aria-label': 'IO elements' }, el('table.tight', {}, el('thead', {}, el('tr', {}, head.map(([name, kind]) => el('th', { scope: 'col', class: kind || null }, name)))), el('tbody', {}, rows)));
 }

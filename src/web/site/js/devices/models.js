@@ -27,6 +27,6 @@ export function modelCell(device, changed) {
 export function chooseModel(device, changed) {
   dialog(`Model of ${device.name ?? device.imei}`, [
     device.suggested_model && el('p', {}, `What it sends looks like ${device.suggested_model}.`),
-    field({ name: 'model', label: 'Model', value: device.model ?? device.suggested_model ?? '', options: MODELS, required: true, autocomplete: 'off', hint: 'As printed on the device, for example FMC130. IO elements mean different things on different models; after a change what is stored is read anew in the background.' }),
+    field({ name: 'model', label: 'Model', value: device.model ?? device.suggested_model ?? '', options: device.fitting_models?.length ? device.fitting_models : MODELS, required: true, autocomplete: 'off', hint: 'As printed on the device, for example FMC130. IO elements mean different things on different models; after a change what is stored is read anew in the background.' }),
   ], buttons('Set'), (data) => set(device, textIn(data, 'model').toUpperCase(), changed));
 }

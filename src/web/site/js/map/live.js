@@ -1,21 +1,24 @@
-// Keeps a fleet up to date: everything once, then what changes, by server-sent events. When the stream breaks it is opened again
-// and everything is loaded anew, since what happened meanwhile was missed.
+// Keeps a fleet up to date: everything once, then what changes, by server-sent events.
+//
+// Each answer and event has a mark; the stream is asked for what changed since the last one, so that nothing is missed between
+// them and a stream that broke goes on where it was. Where the server no longer knows (`reload`), everything is loaded anew.
 
 import { get } from '../api.js';
 import * as time from '../time.js';
 
-const RETRY_MS = [1000, 2000, 5000, 10000, 20000];
+const RETRY_MS = [1000, 2000, 5000, 10_000, 20_000];
+// After so many failed attempts there may be no place for another follower: then the picture is asked for each time.
+const ATTEMPTS_PATIENT = 2;
 
 // Begins at once; what comes before somebody listens is kept.
-//   follow().listen({ changed(positions, removed, isWhole), status({ state: 'live' | 'connecting' | 'failed', at, error }) })
+//   follow().listen({ changed(positions, removed, isWhole), status({ state: 'live' | 'connecting' | 'failed', at, error, trouble }) })
 export function follow() {
   let source = null;
   let attempt = 0;
-  let at = null;
   let timer = 0;
-  // What the stream says while everything is being loaded; it is newer.
-  let waiting = null;
-  let loaded = false;
+  let at = null;
+  let mark = null;
+  let trouble = null;
   let listener = null;
   let early = [];
 
@@ -23,61 +26,65 @@ export function follow() {
     if (listener) listener[name](...values);
     else early.push([name, values]);
   };
-  const status = (state, error = null) => tell('status', { state, at, error });
+  const status = (state, error = null) => tell('status', { state, at, error, trouble });
+  const noted = (answer) => {
+    at = answer.at;
+    time.setServerTime(at);
+  };
 
   async function load() {
     const answer = await get('/positions');
-    at = answer.at;
-    time.setServerTime(answer.at);
-    loaded = true;
+    noted(answer);
+    mark = answer.mark ?? null;
+    trouble = answer.trouble ?? null;
     tell('changed', answer.positions, [], true);
   }
 
-  function open() {
+  async function begin() {
     clearTimeout(timer);
     source?.close();
-    source = new EventSource('/api/v1/live');
-    const mine = source;
-    waiting = [];
-    // Only what is asked after the stream began misses nothing.
-    source.addEventListener('open', async () => {
-      try {
-        await load();
-      } catch (error) {
-        status('failed', error);
-        again();
-        return;
-      }
+    source = null;
+    try {
+      if (mark === null || attempt >= ATTEMPTS_PATIENT) await load();
+    } catch (error) {
+      status('failed', error);
+      again();
+      return;
+    }
+    open();
+  }
+
+  function open() {
+    const mine = new EventSource(`/api/v1/live${mark === null ? '' : `?since=${encodeURIComponent(mark)}`}`);
+    source = mine;
+    const on = (name, take) => mine.addEventListener(name, (event) => {
       if (mine !== source) return;
-      const missed = waiting ?? [];
-      waiting = null;
-      for (const { positions, removed } of missed) tell('changed', positions, removed, false);
+      if (event.lastEventId) mark = event.lastEventId;
+      take(event);
+    });
+    on('open', () => {
       attempt = 0;
       status('live');
     });
-    source.addEventListener('positions', (event) => {
+    on('positions', (event) => {
       const data = JSON.parse(event.data);
-      at = data.at;
-      time.setServerTime(data.at);
-      take({ positions: data.positions, removed: [] });
+      noted(data);
+      tell('changed', data.positions, [], false);
+      status('live');
     });
-    source.addEventListener('removed', (event) => take({ positions: [], removed: JSON.parse(event.data) }));
-    source.addEventListener('error', () => {
-      if (mine !== source) return;
+    on('removed', (event) => tell('changed', [], JSON.parse(event.data), false));
+    on('trouble', (event) => {
+      trouble = JSON.parse(event.data)?.text ?? null;
+      status('live');
+    });
+    on('reload', () => {
+      mark = null;
+      begin();
+    });
+    on('error', () => {
+      status('connecting');
       again();
-      // Where the stream is refused, as it is when too many watch, there is at least a picture.
-      if (loaded) status('connecting');
-      else load().then(() => status('connecting'), (error) => status('failed', error));
     });
-  }
-
-  function take(one) {
-    if (waiting) {
-      waiting.push(one);
-      return;
-    }
-    tell('changed', one.positions, one.removed, false);
-    if (one.positions.length) status('live');
   }
 
   // The browser's own reconnecting gives up at the first answer that is no stream, such as 503.
@@ -87,14 +94,14 @@ export function follow() {
     clearTimeout(timer);
     const wait = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)];
     attempt += 1;
-    timer = setTimeout(open, wait * (0.75 + Math.random() / 2));
+    timer = setTimeout(begin, wait * (0.75 + Math.random() / 2));
   }
 
   status('connecting');
-  open();
-  window.addEventListener('online', () => { if (!source) open(); });
+  begin();
+  window.addEventListener('online', () => { if (!source) begin(); });
   window.addEventListener('pagehide', () => source?.close());
-  window.addEventListener('pageshow', (event) => { if (event.persisted) open(); });
+  window.addEventListener('pageshow', (event) => { if (event.persisted) begin(); });
   return {
     listen(next) {
       listener = next;

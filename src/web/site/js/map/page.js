@@ -119,11 +119,15 @@ function centre(position, zoom = map.getZoom()) {
   map.setView([position.latitude, position.longitude], zoom, { animate: false });
 }
 
-function showStatus({ state, at }) {
-  const text = state === 'live' ? 'Live' : `${state === 'connecting' && !at ? 'Connecting…' : 'Reconnecting…'}${at ? ` as of ${time.clock(at)}` : ''}`;
-  if (text === lastStatus) return;
-  lastStatus = text;
-  liveSign.className = `live-sign ${state}`;
+// Live, or since when it is not, and why.
+function showStatus({ state, at, error, trouble }) {
+  const since = at ? ` as of ${time.clock(at)}` : '';
+  const text = state === 'live' ? (trouble ? `Standing still${since}` : 'Live') : at ? `Reconnecting…${since}` : 'Connecting…';
+  const why = trouble ?? error?.message ?? '';
+  if (`${text} ${why}` === lastStatus) return;
+  lastStatus = `${text} ${why}`;
+  liveSign.className = `live-sign ${trouble ? 'failed' : state}`;
+  liveSign.title = why;
   fill(liveSign, el('span.pulse', { 'aria-hidden': 'true' }), text);
 }
 

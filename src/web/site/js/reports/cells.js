@@ -13,10 +13,12 @@ function formatter(zone, options) {
 // A time in the report's own zone: its days are days of that zone, whoever reads it.
 export const timeIn = (at, zone) => (at ? formatter(zone, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(Date.parse(at)) : UNKNOWN);
 export const minuteIn = (at, zone) => (at ? formatter(zone, { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }).format(typeof at === 'number' ? at : Date.parse(at)) : UNKNOWN);
-export const dayIn = (day) => (day ? formatter('UTC', { weekday: 'short', year: 'numeric', month: 'short', day: 'numeric' }).format(Date.parse(`${String(day).slice(0, 10)}T00:00:00Z`)) : UNKNOWN);
+export const dayIn = (day) => (day ? formatter('UTC', { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(Date.parse(`${String(day).slice(0, 10)}T00:00:00Z`)) : UNKNOWN);
 
 export const isNumber = (column) => ['number', 'integer', 'duration'].includes(column.type) && column.key !== 'sensor';
 export const isPlace = (column) => /longitude|latitude/.test(column.key);
+
+const clockIn = (at, zone) => formatter(zone, { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(Date.parse(at));
 
 // The value as text.
 export function text(value, column, zone) {
@@ -40,6 +42,8 @@ export function cell(value, column, report, row) {
     case 'beyond': return value === 'below' ? badge('too cold', 'too_cold', 'down') : badge('too warm', 'too_warm', 'up');
     case 'start_time': return [text(value, column, report.time_zone), valueOf(report, row, 'begins_before') ? el('div.quiet.small', {}, 'began before') : null];
     case 'end_time': return [text(value, column, report.time_zone), valueOf(report, row, 'goes_on') ? el('div.quiet.small', {}, 'goes on') : null];
+    // A line of the days has its day already.
+    case 'first_time': case 'last_time': return report.report === 'daily' ? clockIn(value, report.time_zone) : text(value, column, report.time_zone);
     default: return text(value, column, report.time_zone);
   }
 }

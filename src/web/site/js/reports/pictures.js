@@ -2,7 +2,9 @@
 import { el, svg } from '../dom.js';
 import { makeMap } from '../map/basemap.js';
 import { colour, eventOf, toneColour } from '../states.js';
+import { dayStart } from '../time.js';
 import { L, uPlot } from '../vendor.js';
+import { excursionChart } from './excursion.js';
 import { distance, hours, number } from '../units.js';
 import { indexOf, minuteIn, timeIn, valueOf } from './cells.js';
 
@@ -19,7 +21,7 @@ export function picture(report, tiles) {
     case 'trips': return timeline(report, 'Trips', () => 'moving');
     case 'stops': return timeline(report, 'Stops', () => 'parked');
     case 'offline': return timeline(report, 'Times offline', () => 'offline');
-    case 'temperature': return timeline(report, 'Times beyond the limits', (row) => (valueOf(report, row, 'beyond') === 'below' ? 'too_cold' : 'too_warm'));
+    case 'temperature': return temperatures(report);
     case 'events': return eventMap(report, tiles);
     case 'odometer': return distanceBars(report);
     default: return null;
@@ -29,8 +31,17 @@ export function picture(report, tiles) {
 const asked = (report) => [Date.parse(report.from), Date.parse(report.to)];
 const nameOf = (report, row) => valueOf(report, row, 'asset') ?? '';
 
+// When temperatures were beyond their limits, and the curve of the one that is pointed at; at first the longest.
+function temperatures(report) {
+  const chart = excursionChart(report);
+  const lines = timeline(report, 'Times beyond the limits', (row) => (valueOf(report, row, 'beyond') === 'below' ? 'too_cold' : 'too_warm'), chart.look);
+  const at = indexOf(report, 'duration_s');
+  chart.look(report.rows.reduce((longest, row) => (row[at] > longest[at] ? row : longest)));
+  return [lines, chart];
+}
+
 // One line per asset, a bar from its beginning to its end for each row.
-function timeline(report, title, toneOf) {
+function timeline(report, title, toneOf, choose = null) {
   const [fromAt, toAt] = [indexOf(report, 'start_time'), indexOf(report, 'end_time')];
   const lines = new Map();
   for (const row of report.rows.slice(0, BARS_MAX)) {
@@ -41,13 +52,13 @@ function timeline(report, title, toneOf) {
   }
   const [from, to] = asked(report);
   const share = (at) => Math.min(1000, Math.max(0, (1000 * (at - from)) / (to - from)));
-  const hover = el('p.quiet.small.timeline-hover', { 'aria-hidden': 'true' }, 'Point at a bar to see when it was.');
+  const hover = el('p.quiet.small.timeline-hover', { 'aria-hidden': 'true' }, choose ? 'Click a bar to see its curve.' : 'Point at a bar to see when it was.');
   const rows = [...lines].map(([name, bars]) => {
     const drawn = bars.map((row) => {
       const [begin, end] = [Date.parse(row[fromAt]), row[toAt] ? Date.parse(row[toAt]) : to];
       const x = share(begin);
       const words = `${name}: ${timeIn(row[fromAt], report.time_zone)} to ${row[toAt] ? timeIn(row[toAt], report.time_zone) : 'now'}, ${hours((end - begin) / 1000)}`;
-      return svg('rect', { x, y: 2, width: Math.max(1.2, share(end) - x), height: 16, rx: 1, class: `bar-${toneOf(row)}`, on: { pointerenter: () => { hover.textContent = words; } } }, svg('title', {}, words));
+      return svg('rect', { x, y: 2, width: Math.max(1.2, share(end) - x), height: 16, rx: 1, class: `bar-${toneOf(row)}`, on: { pointerenter: () => { hover.textContent = words; }, click: () => choose?.(row) } }, svg('title', {}, words));
     });
     return el('div.timeline-line', {}, el('span.truncate', { title: name }, name), svg('svg', { viewBox: '0 0 1000 20', preserveAspectRatio: 'none', role: 'img', 'aria-label': `${name}: ${number(bars.length)}` }, drawn));
   });
@@ -56,12 +67,16 @@ function timeline(report, title, toneOf) {
     rows, el('div.timeline-line', { 'aria-hidden': 'true' }, el('span'), el('div.timeline-axis', {}, ticks)), hover);
 }
 
+// Hours of a day or two, else beginnings of days; at most some eight of them.
 function ticksOf(from, to, zone) {
-  const hoursAll = (to - from) / 3_600_000;
-  const n = Math.min(8, Math.max(2, Math.round(hoursAll / 3)));
-  const options = hoursAll <= 49 ? { hour: '2-digit', minute: '2-digit' } : { day: 'numeric', month: 'short' };
-  const format = new Intl.DateTimeFormat(undefined, { timeZone: zone, hourCycle: 'h23', ...options });
-  return Array.from({ length: n }, (_, i) => { const at = from + ((to - from) * i) / n; return [at, format.format(at)]; });
+  const days = (to - from) / 86_400_000;
+  const short = days <= 2.1;
+  const format = new Intl.DateTimeFormat(undefined, { timeZone: zone, hourCycle: 'h23', ...(short ? { hour: '2-digit', minute: '2-digit' } : { day: 'numeric', month: 'short' }) });
+  const every = Math.ceil(days / 8);
+  const ticks = [];
+  if (short) for (let at = from; at < to; at += (days <= 1.1 ? 3 : 6) * 3_600_000) ticks.push([at, format.format(at)]);
+  else for (let at = from; at < to; at = dayStart(at, zone, every)) ticks.push([at, format.format(at)]);
+  return ticks;
 }
 
 // Kilometres a day, all assets of the report together.

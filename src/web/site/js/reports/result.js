@@ -2,7 +2,7 @@
 import { el, fill } from '../dom.js';
 import { ageNode } from '../time.js';
 import { empty, notice, table } from '../ui.js';
-import { count, number } from '../units.js';
+import { count, number, withUnit } from '../units.js';
 import { cell, isNumber, isPlace, minuteIn, text, valueOf } from './cells.js';
 import { parameterWords } from './parameters.js';
 import { picture } from './pictures.js';
@@ -14,12 +14,14 @@ const OWING_SHOWN = 6;
 const HIDDEN = new Set(['asset_id', 'device_id', 'begins_before', 'goes_on']);
 
 export function resultNodes(report, me, subject) {
+  const pictures = picture(report, me.tiles);
+  const look = pictures?.[1]?.look ?? null;
   return [
     el('div.report-title', {}, el('h2', {}, report.title), el('p.quiet', {}, `${subject}: ${minuteIn(report.from, report.time_zone)} to ${minuteIn(report.to, report.time_zone)}, days and times of ${report.time_zone}`)),
     completeness(report),
     tiles(report),
-    picture(report, me.tiles),
-    report.rows.length ? rows(report) : empty('Nothing to report', nothingText(report)),
+    pictures,
+    report.rows.length ? rows(report, look) : empty('Nothing to report', nothingText(report)),
     parameters(report),
   ];
 }
@@ -47,15 +49,20 @@ function tiles(report) {
   const sums = report.columns.filter((column) => typeof report.summary[column.key] === 'number');
   const assets = new Set(report.rows.map((row) => valueOf(report, row, 'asset_id'))).size;
   return el('div.figures.cards', {}, figure(number(assets), assets === 1 ? 'asset' : 'assets'), ROWS[report.report] && figure(number(report.summary.n_rows), ROWS[report.report]),
-    sums.filter((column) => column.key !== 'n_records').map((column) => figure(text(report.summary[column.key], column, report.time_zone), column.title)));
+    sums.filter((column) => column.key !== 'n_records').map((column) => figure(sumText(report.summary[column.key], column, report.time_zone), column.title)));
 }
+
+// Sums of many hours need no minutes.
+const sumText = (value, column, zone) => (column.type === 'duration' && value >= 100 * 3600 ? withUnit(value / 3600, 'h') : text(value, column, zone));
 
 // What the rows of a report are, where their number says something.
 const ROWS = { trips: 'trips', stops: 'stops', temperature: 'excursions', events: 'events', offline: 'times offline' };
 
-function rows(report) {
-  const columns = report.columns.map((column, i) => ({ ...column, i })).filter((column) => !HIDDEN.has(column.key) && !(isPlace(column) && report.report !== 'events'));
+function rows(report, look) {
+  const columns = report.columns.map((column, i) => ({ ...column, i }))
+    .filter((column) => !HIDDEN.has(column.key) && !(isPlace(column) && report.report !== 'events') && report.rows.some((row) => row[column.i] !== null));
   const shown = columns.map((column) => ({ name: column.title ?? column.key, number: isNumber(column), cell: (row) => cell(row[column.i], column, report, row) }));
+  if (look) shown.push({ name: '', label: 'Curve', cell: (row) => el('button.slim.no-print', { type: 'button', 'aria-label': `Curve of ${valueOf(report, row, 'asset')}`, on: { click: () => { look(row); document.querySelector('.report-result figure:last-of-type')?.scrollIntoView({ block: 'nearest' }); } } }, 'Curve') });
   const place = el('div.column');
   let n = ROWS_STEP;
   const show = () => fill(place, table(shown, report.rows.slice(0, n), { tight: true, caption: `${number(report.rows.length)} ${report.rows.length === 1 ? 'row' : 'rows'}` }),

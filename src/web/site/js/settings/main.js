@@ -15,5 +15,7 @@ const list = [
   me.is_admin && { key: 'users', name: 'Users', show: (panel) => usersPanel(me, panel) },
   me.is_admin && { key: 'audit', name: 'Who did what', show: (panel) => auditPanel(panel) },
 ].filter(Boolean);
-const wanted = location.hash.slice(1);
-fill(main, head('Settings'), tabs(list, list.some((one) => one.key === wanted) ? wanted : list[0].key, (key) => history.replaceState(null, '', `#${key}`)));
+const wanted = () => list.find((one) => one.key === location.hash.slice(1))?.key ?? list[0].key;
+const bar = tabs(list, wanted(), (key) => history.replaceState(null, '', `#${key}`));
+fill(main, head('Settings'), bar);
+window.addEventListener('hashchange', () => bar.choose(wanted()));
