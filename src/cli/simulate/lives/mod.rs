@@ -1,7 +1,7 @@
 //! Believable lives: vehicles, boxes and machines that go about their days, and the packets in which their devices tell of it.
 //!
-//! `map.rs` and `way.rs` are the country, `drive.rs` how one goes through it, `day.rs` and `life.rs` what is done when, `happenings.rs`
-//! and `cold.rs` what else there is, `record.rs` what a device says of it, `fleet.rs` who there is. Invariant: everything is a function of
+//! `map.rs` and `way.rs` are the country, `drive.rs` how one goes through it, `life.rs` who goes, `day.rs` and `plan.rs` what is done when,
+//! `happenings.rs` and `cold.rs` what else there is, `record.rs` what a device says of it, `fleet.rs` who there is. Invariant: everything is a function of
 //! seed, number and time, so that a packet can be made again byte for byte and a device costs a few hundred bytes of memory.
 
 mod chance;
@@ -13,6 +13,7 @@ pub(super) mod fleet;
 mod happenings;
 mod life;
 mod map;
+mod plan;
 mod record;
 mod way;
 
