@@ -9,6 +9,7 @@ use postgres::types::ToSql;
 use postgres::{Client, Transaction};
 
 use super::error::StoreError;
+use super::fitting;
 use super::partition::LOCK_WAIT;
 use crate::imei::Imei;
 
@@ -188,6 +189,8 @@ fn erase_rest(
     ))?;
     // In the order in which all who change devices take their locks. Whoever imports waits for the row.
     transaction.execute("SELECT pg_advisory_xact_lock(8386109, 1)", &[])?;
+    // Whoever fits another device to the asset just now has done it or waits: an asset is not deleted under it.
+    fitting::alone(&mut transaction)?;
     transaction.execute(
         "SELECT FROM trackport.device WHERE id = $1 FOR UPDATE",
         &[&id],
