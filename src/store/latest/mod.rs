@@ -7,7 +7,7 @@
 //! ahead by less is as old as that, so that the first record of the clock set right replaces it. What lies more than an hour
 //! ahead of now was written while this machine's clock was ahead too: it is looked up anew as soon as its device is heard.
 //! Rows are written in the order of their device ids, so that two writers cannot wait for each other in a circle.
-
+//!
 //! `sql.rs` has the columns and the statements, `contact.rs` learns how often a device is usually heard.
 
 mod contact;

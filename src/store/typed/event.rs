@@ -4,7 +4,7 @@
 //! element alone is not enough, because a device may be set to repeat it in every record ("permanent"), and because the record that
 //! tells of the end carries the same id with the value 0.
 //! Source of ids and values: the maker's tables as in `dictionary/avl_ids.csv`, category "event". No table of theirs has an element for a
-//! shock or for the tracker's own battery taken out: those two come from imports only.
+//! shock or for the tracker's own battery taken out: a shock comes from imports only, the bit of the other is kept for what will say it.
 
 /// One kind of event; its number is its bit in the column. `trackport.event_names` has the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
