@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead};
 
-use postgres::Client;
+use postgres::GenericClient;
 
 use super::error::StoreError;
 
@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
 /// # Errors
 /// When the database refuses, runs out of time or goes away: `each` has had some of the rows then.
 pub fn copy_out(
-    client: &mut Client,
+    client: &mut impl GenericClient,
     select: &str,
     mut each: impl FnMut(Fields<'_>),
 ) -> Result<u64, StoreError> {
