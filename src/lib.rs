@@ -112,7 +112,7 @@ pub mod recompute;
 /// The local socket of the command line.
 pub mod control;
 
-/// The web thread: metrics and health over HTTP.
+/// The web thread: metrics, health, API and pages over HTTP.
 pub mod web;
 
 /// Starts, watches, restarts and stops every thread.

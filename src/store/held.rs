@@ -181,6 +181,9 @@ pub fn fetch(
     Ok(row.map(|row| (held(&row), row.get(17))))
 }
 
+/// An entry with its bytes.
+pub type Whole = (Held, Vec<u8>);
+
 /// Entries of one device with their bytes, those that came last first, `limit` of them behind the first `offset`; only what came
 /// `since` then. And how many there are in all.
 ///
@@ -192,7 +195,7 @@ pub fn of_device(
     since: Option<SystemTime>,
     offset: i64,
     limit: i64,
-) -> Result<(Vec<(Held, Vec<u8>)>, i64), StoreError> {
+) -> Result<(Vec<Whole>, i64), StoreError> {
     const OF_DEVICE: &str = "q.imei = $1 AND ($2::timestamptz IS NULL OR q.received_at >= $2)";
     let total = client
         .query_one(

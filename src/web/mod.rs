@@ -1,4 +1,4 @@
-//! The web thread: metrics and health over HTTP, for those who watch the server; later the dashboard and its API.
+//! The web thread: metrics and health for those who watch the server, the pages of the dashboard and their API.
 //!
 //! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
 //! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `pages.rs` and `site/` the pages, `access/` who may see

@@ -265,8 +265,13 @@ fn a_group_that_one_does_not_belong_to_is_not_there() {
     assert_eq!(manager.status(&path), 200);
     assert_eq!(stranger.status(&path), 404);
     assert_eq!(stranger.json("/assets")["total"], 0);
-    let positions = stranger.json("/positions");
-    assert_eq!(positions["positions"], json!([]), "{positions}");
+    let positions = |person: &Person<u16>| person.get("/api/v1/positions").body;
+    let device = imei(1).to_string();
+    eventually(secs(20), "the position is shown", || {
+        positions(&viewer).contains(&device)
+    });
+    let theirs = positions(&stranger);
+    assert!(theirs.contains("\"positions\":[]"), "{theirs}");
     let rename = json!({"name": "Van 7"});
     assert_eq!(viewer.send("PATCH", &path, &rename).status, 403);
     assert_eq!(stranger.send("PATCH", &path, &rename).status, 404);
@@ -770,4 +775,25 @@ fn two_logins_of_one_person_are_two() {
     for path in ["/metrics", "/healthz", "/readyz"] {
         assert_eq!(http::get(scene.web, path).status, 200);
     }
+}
+
+#[test]
+fn an_open_stream_ends_with_the_login() {
+    let scene = scene(|setup| setup);
+    let viewer = ["--group", "fleet", "--role", "viewer"];
+    scene.daemon.add_user("berta", &viewer, PASSWORD);
+    let berta = scene.anybody().login("berta", PASSWORD);
+    eventually(secs(20), "positions are there", || {
+        berta.status("/positions") == 200
+    });
+    let mut stream = http::connect(scene.web);
+    let request = format!(
+        "GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        berta.headers
+    );
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    let begun = http::read_all(&mut stream, secs(6));
+    assert!(begun.starts_with("HTTP/1.1 200 "), "{begun}");
+    scene.daemon.must(&["user", "disable", "berta"]);
+    http::closed_after(&mut stream, secs(15));
 }

@@ -68,7 +68,7 @@ pub(super) fn movable(
         let place = asset::of_device(client, device.id)?;
         match place {
             Some(place) if viewer.sees(place.group_id) => {
-                rights::may_manage(viewer, place.group_id)?
+                rights::may_manage(viewer, place.group_id)?;
             }
             _ => return Err(rights::no_device(&imei.to_string())),
         }

@@ -12,14 +12,14 @@ export function skeleton(lines = 4) {
 
 // Nothing is here, and why, and what to do about it.
 export function empty(title, text = null, ...actions) {
-  return el('div.state', {}, icon('empty'), el('h3', {}, title), text && el('p', {}, text), actions.length ? el('div.row', {}, actions) : null);
+  return el('div.state', {}, icon('empty'), el('h2', {}, title), text && el('p', {}, text), actions.length ? el('div.row', {}, actions) : null);
 }
 
 // It did not work: what the server said, and a button that tries again.
 export function failed(error, again = null) {
   const text = error?.message ?? String(error);
   const title = error?.status === 403 ? 'Not allowed' : error?.status === 404 ? 'Not found' : 'This could not be loaded';
-  return el('div.state.failed', { role: 'alert' }, icon(error?.status === 0 ? 'unplugged' : 'warning'), el('h3', {}, title), el('p', {}, text),
+  return el('div.state.failed', { role: 'alert' }, icon(error?.status === 0 ? 'unplugged' : 'warning'), el('h2', {}, title), el('p', {}, text),
     again && el('button', { type: 'button', on: { click: again } }, icon('refresh'), 'Try again'));
 }
 

@@ -17,6 +17,8 @@ const AXIS_PX = 26;
 const LEFT_PX = 58;
 // A stretch shorter than this on the screen was a click.
 const DRAG_MIN_PX = 6;
+// More events than this have a tick at the upper edge only: their lines would hide the values.
+const LINES_MAX = 60;
 
 // pointed(seconds or null) for the pointer, clicked(seconds), zoomed(from, to) in seconds, closed(key) for a chart put away.
 export function chartStack(group, { pointed, clicked, zoomed, closed }) {
@@ -168,13 +170,15 @@ export function chartStack(group, { pointed, clicked, zoomed, closed }) {
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.fillStyle = toneColour(eventOf(mark.kind).tone);
       ctx.strokeStyle = ctx.fillStyle;
-      ctx.globalAlpha = 0.55;
-      ctx.lineWidth = devicePixelRatio;
-      ctx.beginPath();
-      ctx.moveTo(x, bbox.top);
-      ctx.lineTo(x, bbox.top + bbox.height);
-      ctx.stroke();
-      ctx.globalAlpha = 1;
+      if (marks.length <= LINES_MAX) {
+        ctx.globalAlpha = 0.55;
+        ctx.lineWidth = devicePixelRatio;
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+        ctx.stroke();
+        ctx.globalAlpha = 1;
+      }
       const size = 5 * devicePixelRatio;
       ctx.beginPath();
       ctx.moveTo(x - size, bbox.top);

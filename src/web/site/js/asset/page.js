@@ -155,7 +155,11 @@ function showTrack(answer, looked, quiet) {
   replay.show(track, inSeconds(looked), { keep: quiet });
   if (track.time.length) message();
   else if (track.n) message(empty('No position in this time', `${units.count(track.n, 'record')} without a satellite fix; their values are below.`));
-  else message(empty('Nothing was recorded', 'Choose another time.'));
+  else {
+    // The last day with records is where most want to go from here.
+    const there = newest && el('button', { type: 'button', on: { click: () => span.set(span.dayOf(newest)) } }, 'Show the last day with records');
+    message(empty('Nothing was recorded', newest ? `The last record is of ${time.minute(newest, group)}.` : 'No record has come from this asset yet.', ...[there].filter(Boolean)));
+  }
   const top = track.speed.reduce((best, one) => Math.max(best, one ?? 0), 0);
   setText(facts, [units.count(track.n, 'record'), track.time.length ? `about ${units.distance(lengthMetres(track))} along the track` : null, track.time.length ? `top ${units.speed(top)}` : null, track.gaps.length ? units.count(track.gaps.length, 'gap') : null, track.thinned ? 'thinned: zoom in for every fix' : null].filter(Boolean).join(' · '));
 }

@@ -73,7 +73,11 @@ export function spanChooser(group, chosen) {
 
   window.addEventListener('zone', () => set(span.key ? preset(span.key, group) : span));
   paint();
-  return { node, menu, shift, get: () => span, set };
+  const dayOf = (at) => {
+    const zoneName = time.zone(group);
+    return { key: null, days: 1, from: time.dayStart(at, zoneName), to: time.dayStart(at, zoneName, 1) };
+  };
+  return { node, menu, shift, get: () => span, set, dayOf };
 }
 
 function preset(key, group) {

@@ -1,7 +1,7 @@
 // Changing assets: what they are, and which device is fitted.
 import * as api from '../api.js';
 import { el } from '../dom.js';
-import { buttons, changed as changedFields, field, numberIn, textIn } from '../pages/form.js';
+import { buttons, changed as changedFields, field, numberIn, textIn, wrong } from '../pages/form.js';
 import { managed } from '../pages/frame.js';
 import { KINDS } from '../states.js';
 import { fromInput, now, toInput, zone } from '../time.js';
@@ -25,7 +25,7 @@ export function editAsset(me, asset, changed) {
     field({ name: 'note', label: 'Note', value: one.note, kind: 'textarea', rows: 2 }),
   ], buttons(asset ? 'Save' : 'Add'), async (data) => {
     const values = { name: textIn(data, 'name'), kind: data.get('kind'), group: Number(data.get('group')), temperature_min: numberIn(data, 'temperature_min'), temperature_max: numberIn(data, 'temperature_max'), note: textIn(data, 'note') };
-    if (values.temperature_min !== null && values.temperature_max !== null && values.temperature_min >= values.temperature_max) throw new Error('The lower temperature limit must be below the upper one.');
+    if (values.temperature_min !== null && values.temperature_max !== null && values.temperature_min >= values.temperature_max) throw wrong('The lower temperature limit must be below the upper one.');
     if (asset) {
       const change = changedFields(values, one);
       if (!Object.keys(change).length) return;

@@ -1,7 +1,7 @@
 // New devices: one by hand, many from a sheet.
 import * as api from '../api.js';
 import { el, fill } from '../dom.js';
-import { buttons, field, textIn } from '../pages/form.js';
+import { buttons, field, textIn, wrong } from '../pages/form.js';
 import { dialog, toast } from '../ui.js';
 import { count } from '../units.js';
 import { MODELS } from './models.js';
@@ -41,11 +41,11 @@ export function importSheet(changed) {
   drop.addEventListener('drop', (event) => take(event.dataTransfer.files[0]));
   dialog('Import devices', [drop, lines, mistakes], buttons('Import'), async () => {
     fill(mistakes);
-    if (!area.value.trim()) throw new Error('There is nothing to import yet: choose a file or paste lines.');
+    if (!area.value.trim()) throw wrong('There is nothing to import yet: choose a file or paste lines.');
     const answer = await send(area.value);
     if (answer.mistakes) {
       fill(mistakes, el('ul.mistakes', {}, answer.mistakes.map((one) => el('li', {}, mistake(one)))));
-      throw new Error(answer.text);
+      throw wrong(answer.text);
     }
     toast(`Imported: ${told(answer)}.`, 'good');
     changed();

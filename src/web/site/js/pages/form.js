@@ -1,4 +1,5 @@
 // Fields of forms, each with its label, its unit and a sentence of what it means; and what was entered.
+import { Refused } from '../api.js';
 import { el } from '../dom.js';
 
 let made = 0;
@@ -29,6 +30,9 @@ export function tick({ name, label, value = false, hint = null, ...more }) {
   return el('div.field', {}, el('label.check', {}, el('input', { type: 'checkbox', name, checked: Boolean(value), ...more }), el('span', {}, label)), hint && el('small', {}, hint));
 }
 
+// What somebody entered cannot be: shown like a refusal of the server.
+export const wrong = (text) => new Refused(422, 'invalid', text);
+
 // What a field of a form has: text without blanks around it; null where nothing was entered.
 export function textIn(data, name) {
   const value = String(data.get(name) ?? '').trim();
@@ -40,7 +44,7 @@ export function numberIn(data, name) {
   const text = textIn(data, name);
   if (text === null) return null;
   const value = Number(text.replace(',', '.'));
-  if (!Number.isFinite(value)) throw new Error(`"${text}" is no number.`);
+  if (!Number.isFinite(value)) throw wrong(`"${text}" is no number.`);
   return value;
 }
 

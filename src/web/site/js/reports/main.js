@@ -48,8 +48,8 @@ function build() {
     for (const button of presets.children) button.setAttribute('aria-pressed', String(button.dataset.preset === key));
     if (key !== 'custom') { Object.assign(asked, { from: '', to: '' }); showDays(); }
   };
-  const subject = pickSubject(me, asked, () => { if (asked.preset !== 'custom') showDays(); zoneNote.textContent = zone(); });
   const zoneNote = el('small.quiet', {}, zone());
+  const subject = pickSubject(me, asked, () => { if (asked.preset !== 'custom') showDays(); zoneNote.textContent = zone(); });
   fill(form,
     el('div.field.report-which', {}, el('label', { for: 'report' }, 'Report'), report, about),
     el('div.field.report-of', {}, subject),

@@ -6,7 +6,7 @@ import { buttons, field, textIn, tick } from '../pages/form.js';
 import { itemsOf } from '../pages/frame.js';
 import { badge } from '../states.js';
 import { ageNode, day } from '../time.js';
-import { confirm, dialog, during, empty, load, notice, table, toast } from '../ui.js';
+import { confirm, dialog, during, empty, load, notice, table } from '../ui.js';
 
 // Characters that a password has at least.
 const PASSWORD_MIN = 10;
@@ -29,6 +29,7 @@ function passwordCard(me) {
     field({ name: 'present', label: 'Present password', kind: 'password', required: true, autocomplete: 'current-password' }),
     field({ name: 'password', label: 'New password', kind: 'password', required: true, minlength: PASSWORD_MIN, autocomplete: 'new-password', hint: `At least ${PASSWORD_MIN} characters; a few words are easier to remember than signs.` }),
     field({ name: 'again', label: 'New password again', kind: 'password', required: true, autocomplete: 'new-password' }),
+    el('p.quiet.small', {}, 'You log in anew afterwards, here and wherever else you are logged in.'),
     said, el('div.row', {}, el('button.primary', { type: 'submit' }, 'Change password')));
   form.addEventListener('submit', (event) => {
     event.preventDefault();
@@ -41,10 +42,9 @@ function passwordCard(me) {
     during(form.querySelector('[type=submit]'), async () => {
       try {
         await api.patch(`/users/${me.id}`, { password: data.get('password'), current_password: data.get('present') });
-        form.reset();
-        toast('The password is changed. Other browsers are logged out.', 'good');
+        location.assign('/login?next=%2Fsettings');
       } catch (error) {
-        fill(said, notice('bad', error.message));
+        fill(said, notice('bad', error.message.startsWith('current_password') ? 'The present password is another one.' : error.message));
       }
     });
   });

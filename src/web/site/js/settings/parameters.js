@@ -1,6 +1,6 @@
 // The parameters of a group: what each means, in which unit, and how the API calls it.
 import { el } from '../dom.js';
-import { field, numberIn, textIn } from '../pages/form.js';
+import { field, numberIn, textIn, wrong } from '../pages/form.js';
 import { secondsOf } from '../reports/parameters.js';
 
 const TRIP_BY = [['ignition', 'the ignition'], ['movement', 'the device\'s movement sensor'], ['speed', 'the speed']];
@@ -41,7 +41,7 @@ export function parametersIn(data, group) {
   }
   if (Object.hasOwn(change, 'temperature_min') || Object.hasOwn(change, 'temperature_max')) {
     const [low, high] = [numberIn(data, 'temperature_min'), numberIn(data, 'temperature_max')];
-    if (low !== null && high !== null && low >= high) throw new Error('The lower temperature limit must be below the upper one.');
+    if (low !== null && high !== null && low >= high) throw wrong('The lower temperature limit must be below the upper one.');
   }
   return change;
 }
