@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::text::{Table, ago, count, printable, time};
 use super::{WrongUsage, database, moment};
 use crate::imei::Imei;
-use crate::store::asset::{self, Asset, AssetChange, Kind};
+use crate::store::asset::{self, Asset, Kind};
+use crate::store::asset_change::{self, AssetChange};
 use crate::store::fitting::{self, Elsewhere, Fitting};
 use crate::store::group;
 
@@ -211,7 +212,7 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
         } => {
             let change = about.change(&mut client, Some(name))?;
             let mut transaction = client.transaction()?;
-            let asset = asset::add(&mut transaction, &change)?;
+            let asset = asset_change::add(&mut transaction, &change)?;
             if let Some(imei) = device {
                 fitting::fit(&mut transaction, asset.id, *imei, None, Elsewhere::FromOwn)?;
             }
@@ -231,7 +232,7 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
                 return Err(WrongUsage(text.to_owned()).into());
             }
             let id = asset::find(&mut client, asset)?.id;
-            let asset = asset::set(&mut client, id, &change)?;
+            let asset = asset_change::set(&mut client, id, &change)?;
             writeln!(
                 out,
                 "asset {} ({}) is changed",
@@ -278,7 +279,7 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             let mut retired = Vec::new();
             for asset in assets {
                 let before = asset::find(&mut transaction, asset)?;
-                asset::set(&mut transaction, before.id, &change)?;
+                asset_change::set(&mut transaction, before.id, &change)?;
                 retired.push(before);
             }
             transaction.commit()?;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::track::time;
+use super::times;
 use crate::store::report::track::Point;
 
 pub(super) fn begin(out: &mut impl Write) -> io::Result<()> {
@@ -32,8 +32,8 @@ pub(super) fn piece(
         "type": "Feature",
         "properties": {
             "name": name, "device": piece.first().map(|point| &point.imei),
-            "from": piece.first().map(|point| time(point.time)), "to": piece.last().map(|point| time(point.time)),
-            "coordTimes": piece.iter().map(|point| time(point.time)).collect::<Value>(),
+            "from": piece.first().map(|point| times::point(point.time)), "to": piece.last().map(|point| times::point(point.time)),
+            "coordTimes": piece.iter().map(|point| times::point(point.time)).collect::<Value>(),
             "speeds_kmh": piece.iter().map(|point| point.speed_kmh).collect::<Value>()
         },
         "geometry": geometry

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::escape::Xml;
-use super::track::time;
+use super::times;
 use crate::store::report::track::Point;
 
 pub(super) fn begin(out: &mut impl Write, name: &str) -> io::Result<()> {
@@ -28,7 +28,7 @@ pub(super) fn piece(out: &mut impl Write, piece: &[Point]) -> io::Result<()> {
         if let Some(altitude) = point.altitude_m {
             write!(out, "<ele>{altitude}</ele>")?;
         }
-        write!(out, "<time>{}</time>", time(point.time))?;
+        write!(out, "<time>{}</time>", times::point(point.time))?;
         if let Some(satellites) = point.satellites {
             write!(out, "<sat>{satellites}</sat>")?;
         }

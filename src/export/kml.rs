@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::escape::Xml;
-use super::track::time;
+use super::times;
 use crate::store::report::track::Point;
 
 pub(super) fn begin(out: &mut impl Write, name: &str) -> io::Result<()> {
@@ -20,7 +20,7 @@ pub(super) fn piece(out: &mut impl Write, name: &str, piece: &[Point]) -> io::Re
     write!(out, "<Placemark><name>{}</name>\n<gx:Track>\n", Xml(name))?;
     // All times first, then all places, as the schema has it.
     for point in piece {
-        writeln!(out, "<when>{}</when>", time(point.time))?;
+        writeln!(out, "<when>{}</when>", times::point(point.time))?;
     }
     for point in piece {
         let altitude = point.altitude_m.unwrap_or(0);

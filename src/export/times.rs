@@ -15,6 +15,11 @@ pub fn utc(time: SystemTime) -> Option<String> {
     })
 }
 
+/// As `utc`, of a track's points; what no calendar has is the year 0.
+pub(super) fn point(time: SystemTime) -> String {
+    utc(time).unwrap_or_else(|| "0000-01-01T00:00:00Z".to_owned())
+}
+
 /// `2026-11-01T10:00:00+01:00`; `None` outside of the calendar.
 pub fn with_offset(moment: Moment) -> Option<String> {
     let local = utc(moment.local)?;

@@ -3,7 +3,7 @@
 //! Another fitting, or a gap, ends a piece; so does its length, so that memory is bounded: then the next one begins with the same place.
 
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use postgres::Client;
 
@@ -120,9 +120,4 @@ pub fn write(
 fn is_apart(last: &Point, next: &Point, gap_max: Duration) -> bool {
     let pause = next.time.duration_since(last.time).unwrap_or_default();
     last.fitting_id != next.fitting_id || pause > gap_max
-}
-
-/// `2026-11-01T09:00:00Z`; what no calendar has is the year 0.
-pub(super) fn time(time: SystemTime) -> String {
-    super::times::utc(time).unwrap_or_else(|| "0000-01-01T00:00:00Z".to_owned())
 }

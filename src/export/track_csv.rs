@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::escape::cell;
-use super::track::time;
+use super::times;
 use crate::store::report::track::Point;
 
 const COLUMNS: [&str; 17] = [
@@ -40,7 +40,7 @@ pub(super) fn piece(out: &mut impl Write, name: &str, piece: &[Point]) -> io::Re
         let fields: [String; COLUMNS.len()] = [
             cell(name).into_owned(),
             point.imei.clone(),
-            time(point.time),
+            times::point(point.time),
             point.is_fix.to_string(),
             point.longitude.to_string(),
             point.latitude.to_string(),

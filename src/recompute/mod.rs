@@ -208,9 +208,10 @@ impl Work<'_> {
         if self.settled.contains(&job.request) {
             return Ok(true);
         }
+        let own = format!("{}/", self.around.application);
         let is_alone = servers(recomputer.client())?
             .iter()
-            .all(|name| name.starts_with(&self.around.application));
+            .all(|name| name.starts_with(&own));
         let age_s = if is_alone {
             SETTLE_S
         } else {

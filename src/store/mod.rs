@@ -5,6 +5,8 @@
 
 /// Vehicles, machines and boxes: what is tracked.
 pub mod asset;
+/// Making and changing assets.
+pub mod asset_change;
 /// Assets as a list of a page.
 pub mod asset_list;
 /// Who did what.

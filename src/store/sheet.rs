@@ -4,7 +4,8 @@
 
 use postgres::GenericClient;
 
-use super::asset::{self, AssetChange};
+use super::asset;
+use super::asset_change::{self, AssetChange};
 use super::device::{self, DeviceChange, Imported};
 use super::error::StoreError;
 use super::fitting::{self, Elsewhere};
@@ -119,12 +120,12 @@ fn place_in(client: &mut impl GenericClient, entry: &Entry) -> Result<bool, Stor
             }
             (None, Some(present)) if fitting::is_own(client, present, device.id)? => {
                 is_changed = true;
-                let asset = asset::set(client, present.id, &named)?;
+                let asset = asset_change::set(client, present.id, &named)?;
                 (asset.id, asset.group_id)
             }
             (None, _) => {
                 is_changed = true;
-                let asset = asset::add(client, &named)?;
+                let asset = asset_change::add(client, &named)?;
                 fitting::fit(client, asset.id, entry.imei, None, Elsewhere::FromOwn)?;
                 (asset.id, asset.group_id)
             }
@@ -144,7 +145,7 @@ fn place_in(client: &mut impl GenericClient, entry: &Entry) -> Result<bool, Stor
                 group_id: Some(group.id),
                 ..AssetChange::default()
             };
-            asset::set(client, asset, &change)?;
+            asset_change::set(client, asset, &change)?;
         }
     }
     Ok(is_changed)

@@ -24,7 +24,7 @@ export const map = [
       await user.page.goto('/');
       await user.page.getByRole('option', { name: new RegExp(mover.name) }).first().waitFor();
       await user.page.getByRole('searchbox').or(user.page.getByRole('textbox')).first().fill(mover.name);
-      await user.page.locator('.asset-row', { has: user.page.getByText(mover.name, { exact: true }) }).first().click();
+      await user.page.locator('.asset-row:visible', { has: user.page.getByText(mover.name, { exact: true }) }).first().click();
       const before = await eventually('the place of the asset', () => fact(user.page, 'Place'));
       const looks = () => user.page.locator('.map').screenshot();
       const picture = await looks();

@@ -31,6 +31,16 @@ fn caused(second: u64, event_id: u16, io: Vec<(u16, IoSpec)>) -> Vec<u8> {
     encode::packet(Codec::Codec8, &[record]).unwrap()
 }
 
+/// Logs the device in, once the server knows it.
+fn let_in(port: u16) -> Device {
+    let mut device = None;
+    eventually(secs(30), "the device is let in", || {
+        device = Device::try_login(port, imei(1));
+        device.is_some()
+    });
+    device.unwrap()
+}
+
 /// The names of the events of a device's records, the oldest first.
 fn events(client: &mut Client) -> Vec<Option<Vec<String>>> {
     let sql = "SELECT trackport.event_names(events) FROM trackport.position ORDER BY time";
@@ -42,12 +52,7 @@ fn events(client: &mut Client) -> Vec<Option<Vec<String>>> {
 fn a_crash_is_an_event_of_its_record_and_is_seen_in_latest() {
     let (_daemon, mut client, port) = started_known();
     add(&mut client, imei(1), Some("FMB120"));
-    let mut device = None;
-    eventually(secs(5), "the device is let in", || {
-        device = Device::try_login(port, imei(1));
-        device.is_some()
-    });
-    let mut device = device.unwrap();
+    let mut device = let_in(port);
     device.deliver(&caused(0, 239, vec![element(239, 1, 1)]));
     device.deliver(&caused(
         1,
@@ -68,7 +73,7 @@ fn a_crash_is_an_event_of_its_record_and_is_seen_in_latest() {
     );
     let sql = "SELECT count(*) FROM trackport.latest WHERE events IS NULL AND event_mask = 4
                    AND event_time = '2026-01-01 00:00:02Z' AND shaken_time = '2026-01-01 00:00:01Z'";
-    eventually(secs(10), "latest has the events", || {
+    eventually(secs(30), "latest has the events", || {
         number(&mut client, sql, &[]) == 1
     });
 }
@@ -77,12 +82,7 @@ fn a_crash_is_an_event_of_its_record_and_is_seen_in_latest() {
 fn a_wired_probe_that_says_an_error_is_a_fault_and_no_temperature() {
     let (_daemon, mut client, port) = started_known();
     add(&mut client, imei(1), Some("FMB120"));
-    let mut device = None;
-    eventually(secs(5), "the device is let in", || {
-        device = Device::try_login(port, imei(1));
-        device.is_some()
-    });
-    let mut device = device.unwrap();
+    let mut device = let_in(port);
     // Many at once, so that they go by COPY, and one alone.
     let records: Vec<RecordSpec> = (0..40)
         .map(|second| RecordSpec {
@@ -104,7 +104,7 @@ fn a_wired_probe_that_says_an_error_is_a_fault_and_no_temperature() {
     assert_eq!(number(&mut client, sql, &[]), 20);
     let sql = "SELECT count(*) FROM trackport.latest
                WHERE temperature_1 IS NULL AND trackport.sensor_faults(sensor_fault) = '{temperature_1}'";
-    eventually(secs(10), "latest has the fault", || {
+    eventually(secs(30), "latest has the fault", || {
         number(&mut client, sql, &[]) == 1
     });
 }
@@ -114,18 +114,13 @@ fn whoever_listens_hears_which_devices_have_something_new() {
     let (_daemon, mut client, port) = started_known();
     add(&mut client, imei(1), None);
     client.batch_execute("LISTEN trackport_latest").unwrap();
-    let mut device = None;
-    eventually(secs(5), "the device is let in", || {
-        device = Device::try_login(port, imei(1));
-        device.is_some()
-    });
-    device.unwrap().deliver(&packet(0, 3));
+    let_in(port).deliver(&packet(0, 3));
     let notification = client
         .notifications()
-        .timeout_iter(secs(10))
+        .timeout_iter(secs(60))
         .next()
         .unwrap()
-        .expect("a notification within 10 s");
+        .expect("a notification within a minute");
     assert_eq!(notification.channel(), "trackport_latest");
     assert_eq!(notification.payload(), "[1]");
     assert_eq!(
@@ -348,7 +343,7 @@ fn a_changed_model_fills_all_records_also_those_that_come_in_meanwhile() {
         "SELECT count(*) FROM trackport.record WHERE trackport.event_names(events) = '{unplug}'";
     assert_eq!(number(&mut client, sql, &[]), n_records);
     let sql = "SELECT count(*) FROM trackport.latest WHERE battery_level = 80 AND event_mask = 16 AND event_time = time";
-    eventually(secs(10), "latest has the values and the event", || {
+    eventually(secs(30), "latest has the values and the event", || {
         number(&mut client, sql, &[]) == 1
     });
     let shown = daemon.must(&["device", "show", &imei(1).to_string()]);

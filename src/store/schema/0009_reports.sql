@@ -97,12 +97,13 @@ comment on function trackport.asset_records(integer[], timestamptz, timestamptz)
     'What was recorded of assets: the records of each device while it was fitted, and imported positions from before its first one';
 
 -- One row per record, as the step that led to it from the one before: what held during it (what the record before said), and how far it
--- went. Times are seconds since 1970, states are bits: 1 driving as trip_by has it, 2 moving, 4 ignition on, 8 ignition sent, 16 fix. All that a
--- record says of itself is packed into one array, because each question to a neighbour costs as much as the rest of the row.
+-- went. Times are seconds since 1970, states are bits: 1 driving as trip_by has it, 2 moving, 4 ignition on, 8 ignition sent, 16 fix.
 -- moved_m is NULL where no distance is counted:
 --   it goes from fix to fix: records without one (no satellites) may lie between, and one fix that lies far off its neighbours is passed over;
 --   not over a gap, and not faster than is believable;
 --   not while nothing moves: what a parked receiver drifts is no way. With the ignition on, 100 m are a way.
+-- What was before is asked for as the greatest of what came so far, of numbers and arrays that begin with the time: lag() would cost more,
+-- and knows nothing of the last fix.
 create function trackport.report_steps(assets integer[], from_time timestamptz, to_time timestamptz,
     trip_by text, trip_speed_kmh integer, gap_max_s double precision, believable_kmh integer)
 returns table (fitting_id integer, at_s double precision, state integer, before_s double precision, state_before integer,
@@ -111,36 +112,44 @@ language sql stable parallel safe
 begin atomic
     select w.fitting_id, w.at_s, w.state, w.before_s, w.state_before,
         case
-            when w.fix is null or w.at_s - w.last_s > $6 or w.last_s is null or (w.state | w.state_before) & 6 = 0 then null
-            when w.longitude = w.last_longitude and w.latitude = w.last_latitude then 0
-            when (w.state | w.state_before) & 2 = 0 and w.m < 100 then null
+            when w.m is null or (w.state | w.state_before) & 2 = 0 and w.m < 100 and w.m > 0 then null
             when w.m <= greatest(w.at_s - w.last_s, 1) * $7 / 3.6 then w.m
-            when w.before_2[4] >= 16 and w.at_s - w.before_2[1] <= $6
-                and trackport.great_circle_m(w.before_2[2], w.before_2[3], w.last_longitude, w.last_latitude)
-                    > greatest(w.last_s - w.before_2[1], 1) * $7 / 3.6
-                and trackport.great_circle_m(w.before_2[2], w.before_2[3], w.longitude, w.latitude)
-                    <= greatest(w.at_s - w.before_2[1], 1) * $7 / 3.6
-            then trackport.great_circle_m(w.before_2[2], w.before_2[3], w.longitude, w.latitude)
+            else (
+                -- Rare: from the fix before the last one, if that was the one far off.
+                select case
+                    when trackport.great_circle_m(b.longitude, b.latitude, w.last_longitude, w.last_latitude) > greatest(w.last_s - b.s, 1) * $7 / 3.6
+                        and trackport.great_circle_m(b.longitude, b.latitude, w.longitude, w.latitude) <= greatest(w.at_s - b.s, 1) * $7 / 3.6
+                        and w.at_s - b.s <= $6
+                    then trackport.great_circle_m(b.longitude, b.latitude, w.longitude, w.latitude) end
+                from (
+                    select r.longitude, r.latitude, date_part('epoch', r.time) as s
+                    from trackport.fitting f
+                    join trackport.record r on r.device_id = f.device_id and r.time >= f.fitted_at
+                    where f.id = w.fitting_id and r.satellites > 0 and r.time < to_timestamp(w.last_s) and r.time >= to_timestamp(w.last_s - $6)
+                    order by r.time desc limit 1
+                ) b)
         end,
-        case when w.fix is not null and w.speed_kmh <= $7 then w.speed_kmh end,
-        w.fix, w.last_fix,
+        case when w.state >= 16 and w.speed_kmh <= $7 then w.speed_kmh end,
+        case when w.state >= 16 then array[w.at_s, w.longitude, w.latitude] end, w.last_fix,
         case when w.engine_seconds - w.last_engine[2] between 0 and w.at_s - w.last_engine[1] + 60 then w.engine_seconds - w.last_engine[2] end
     from (
-        select x.*, trackport.great_circle_m(x.last_longitude, x.last_latitude, x.longitude, x.latitude) as m
+        select x.*,
+            case
+                when x.state < 16 or x.last_s is null or x.at_s - x.last_s > $6 or (x.state | x.state_before) & 6 = 0 then null
+                when x.longitude = x.last_longitude and x.latitude = x.last_latitude then 0
+                else trackport.great_circle_m(x.last_longitude, x.last_latitude, x.longitude, x.latitude)
+            end as m
         from (
-            -- Each look into an array copies it: once each.
-            select v.*, case when v.state >= 16 then v.at end as fix, v.at[1] as at_s, v.at[2] as longitude, v.at[3] as latitude,
-                v.before[1] as before_s, v.before[4]::integer as state_before,
+            select v.*, (v.before >> 5) / 1e6::double precision as before_s, (v.before & 31)::integer as state_before,
                 v.last_fix[1] as last_s, v.last_fix[2] as last_longitude, v.last_fix[3] as last_latitude
             from (
                 select u.*,
-                    lag(u.at) over device_time as before,
-                    lag(u.at, 2) over device_time as before_2,
-                    max(case when u.state >= 16 then u.at end) over before_it as last_fix,
-                    max(case when u.engine_seconds is not null then array[u.at[1], u.engine_seconds] end) over before_it as last_engine
+                    max(u.at) over before_it as before,
+                    max(case when u.state >= 16 then array[u.at_s, u.longitude, u.latitude] end) over before_it as last_fix,
+                    max(case when u.engine_seconds is not null then array[u.at_s, u.engine_seconds] end) over before_it as last_engine
                 from (
-                    select r.fitting_id, r.time, r.digest, r.speed_kmh, r.engine_seconds, s.state,
-                        array[date_part('epoch', r.time), r.longitude, r.latitude, s.state] as at
+                    select r.fitting_id, r.time, r.digest, r.longitude, r.latitude, r.speed_kmh, r.engine_seconds, s.state,
+                        date_part('epoch', r.time) as at_s, (date_part('epoch', r.time) * 1e6::double precision)::bigint << 5 | s.state as at
                     from trackport.asset_records($1, $2, $3) r
                     cross join lateral (
                         select case $4
@@ -152,14 +161,14 @@ begin atomic
                             + case when m.moving then 2 else 0 end
                             + case when r.ignition then 12 when not r.ignition then 8 else 0 end
                             + case when r.fix then 16 else 0 end as state
-                        ) s
+                    ) s
                     offset 0
                 ) u
-                window device_time as (partition by u.fitting_id order by u.time, u.digest),
-                    before_it as (device_time rows between unbounded preceding and 1 preceding)
+                window before_it as (partition by u.fitting_id order by u.time, u.digest rows between unbounded preceding and 1 preceding)
             ) v
             offset 0
         ) x
+        offset 0
     ) w;
 end;
 
@@ -313,22 +322,23 @@ begin
             (to_time - interval '1 microsecond') at time zone time_zone, interval '1 day') as d (day)
     ), pieces as (
         select s.fitting_id, d.day, sum(s.moved_m * h.share) as distance_m,
-            sum(s.engine_s) filter (where s.at_s >= d.start_s and s.at_s < d.end_s) as engine_s,
+            sum(s.engine_s) filter (where h.is_here) as engine_s,
             sum(h.s) filter (where s.state_before & 4 <> 0) as ignition_s,
             sum(h.s) filter (where s.state_before & 2 <> 0) as moving_s,
             sum(h.s) filter (where s.state_before & 6 = 4) as idle_s,
             sum(h.s) filter (where s.state_before & 6 = 0) as parked_s,
-            max(s.speed_kmh) filter (where s.at_s >= d.start_s and s.at_s < d.end_s) as top_speed_kmh,
-            count(*) filter (where s.at_s >= d.start_s and s.at_s < d.end_s) as n_records,
-            min(s.at_s) filter (where s.at_s >= d.start_s and s.at_s < d.end_s) as first_s,
-            max(s.at_s) filter (where s.at_s >= d.start_s and s.at_s < d.end_s) as last_s,
-            bool_or(s.state & 8 <> 0) as ignition_sent
+            max(s.speed_kmh) filter (where h.is_here) as top_speed_kmh,
+            count(*) filter (where h.is_here) as n_records,
+            min(s.at_s) filter (where h.is_here) as first_s,
+            max(s.at_s) filter (where h.is_here) as last_s,
+            bit_or(s.state) & 8 <> 0 as ignition_sent
         from trackport.report_steps(assets, from_time - gap_max, to_time + gap_max, trip_by, trip_speed_kmh, gap_max_s, believable_kmh) s
         join days d on s.at_s >= d.start_s and (s.before_s < d.end_s or s.at_s < d.end_s)
         cross join lateral (
             select case when s.at_s - s.before_s <= gap_max_s then least(s.at_s, d.end_s) - greatest(s.before_s, d.start_s) end as s,
                 case when s.before_s >= d.start_s and s.at_s <= d.end_s then 1
-                    else (least(s.at_s, d.end_s) - greatest(s.before_s, d.start_s)) / nullif(s.at_s - s.before_s, 0) end as share
+                    else (least(s.at_s, d.end_s) - greatest(s.before_s, d.start_s)) / nullif(s.at_s - s.before_s, 0) end as share,
+                s.at_s >= d.start_s and s.at_s < d.end_s as is_here
             offset 0) h
         group by s.fitting_id, d.day
     )

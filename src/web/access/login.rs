@@ -3,7 +3,8 @@
 //! The whole of it happens on a thread of its own (`Pool::Login`): a password takes some ten milliseconds of a processor, on
 //! purpose, and nobody else shall wait behind it. An unknown name takes as long as a wrong password and is told the same.
 
-use std::time::Instant;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
@@ -43,7 +44,7 @@ pub(super) async fn login(
     let name = typed.name.trim().to_owned();
     let (limits, network) = (&shared.access().limits, caller.network());
     if let Err(wait) = limits.attempt(&name, network, Instant::now()) {
-        return Err(slowed(caller, wait.as_secs() + 1));
+        return Err(slowed(caller.address, wait));
     }
     let token = secret::new_token();
     let agent = headers.get(USER_AGENT).and_then(|line| line.to_str().ok());
@@ -169,10 +170,12 @@ fn with_cookie(cookie: &str) -> Result<Response, Refusal> {
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response())
 }
 
-fn slowed(caller: Caller, seconds: u64) -> Refusal {
+/// 429: so many passwords were wrong that the next one has to wait.
+pub(super) fn slowed(address: IpAddr, wait: Duration) -> Refusal {
+    let seconds = wait.as_secs() + 1;
     facts::say(
         Fact::WebLoginsSlowed,
-        format_args!("address={} seconds={seconds}", caller.address),
+        format_args!("address={address} seconds={seconds}"),
     );
     let mut refusal = Refusal::new(
         StatusCode::TOO_MANY_REQUESTS,

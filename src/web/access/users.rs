@@ -1,5 +1,8 @@
 //! `/api/v1/users`: who may use the web. For administrators of the server; and everybody may change their own password.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,6 +14,8 @@ use super::super::ask::Pool;
 use super::super::input::{Asked, Named, Page, Paged, Sent};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::caller::network;
+use super::login::slowed;
 use super::part;
 use super::viewer::Viewer;
 use super::wire::time;
@@ -145,6 +150,17 @@ pub(super) async fn change(
             "say your present password to change it",
         ));
     }
+    // Nor shall it be a place to guess at the password.
+    let guess = (viewer.user.as_ref())
+        .filter(|_| is_self && change.password.is_some())
+        .map(|user| user.name.clone());
+    let limits = &shared.access().limits;
+    let network = network(viewer.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    if let Some(name) = &guess
+        && let Err(wait) = limits.attempt(name, network, Instant::now())
+    {
+        return Err(slowed(network, wait));
+    }
     let who = viewer.who();
     let changed = shared
         .desk
@@ -189,6 +205,9 @@ pub(super) async fn change(
             changed.ok_or_else(no_such_user)
         })
         .await?;
+    if let Some(name) = &guess {
+        limits.succeeded(name, network, Instant::now());
+    }
     shared.access().faces.forget_user(id);
     Ok(Json(changed.into()))
 }

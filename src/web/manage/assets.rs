@@ -13,7 +13,8 @@ use super::super::input::{Asked, Named, Page, Paged, Sent, nullable};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::{rights, time, time_or_null};
-use crate::store::asset::{self, AssetChange, Kind};
+use crate::store::asset::{self, Kind};
+use crate::store::asset_change::{self, AssetChange};
 use crate::store::asset_list::{self, Listed, STATES, Wanted};
 use crate::store::fitting::{self, Fitting};
 use crate::store::group;
@@ -189,7 +190,7 @@ pub(super) async fn add(
     change.group_id = Some(group);
     let made = shared.desk.ask(Pool::Quick, move |client: &mut Client| {
         let mut transaction = client.transaction()?;
-        let asset = asset::add(&mut transaction, &change)?;
+        let asset = asset_change::add(&mut transaction, &change)?;
         let what = json!({"asset": asset.id, "name": asset.name, "group": asset.group_id});
         rights::note(&mut transaction, &viewer, "asset_added", &what)?;
         transaction.commit()?;
@@ -211,7 +212,7 @@ pub(super) async fn set(
             rights::may_manage(&viewer, group)?;
         }
         let change = sent.read()?;
-        let after = asset::set(&mut transaction, id, &change)?;
+        let after = asset_change::set(&mut transaction, id, &change)?;
         if before != after {
             let what = json!({
                 "asset": id,

@@ -224,9 +224,9 @@ impl Life {
             self.home
         };
         let n_stops = if away {
-            4
+            9
         } else {
-            7 + routine.of("stops").below(8)
+            20 + routine.of("stops").below(14)
         };
         for number in 0..n_stops {
             let stop = routine.of("stop").nth(number);

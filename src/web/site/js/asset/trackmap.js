@@ -2,7 +2,7 @@
 // moved by the replay and by the pointer in the charts.
 
 import { L } from '../vendor.js';
-import { el, fill, onFrame, setText } from '../dom.js';
+import { el, fill, setText } from '../dom.js';
 import { eventOf, shapePath, colour, toneColour } from '../states.js';
 import { latitudeOf, longitudeOf, paintLayer, worldX, worldY } from '../map/paintlayer.js';
 import { makeMap } from '../map/basemap.js';
@@ -34,7 +34,6 @@ export function trackMap(tiles, { pointed, pickedEvent }) {
     map = makeMap(node, tiles);
     map.setView([48, 12], 4, { animate: false });
     layer = paintLayer(paint).addTo(map);
-    new ResizeObserver(onFrame(() => map.invalidateSize({ pan: false }))).observe(node);
     map.on('click', (event) => {
       const found = nearEvent(event.containerPoint);
       if (found) pickedEvent(found);

@@ -2,6 +2,7 @@
 // and no third party learns where the fleet is. Tiles only where the server's configuration names them.
 
 import { L, topojson } from '../vendor.js';
+import { onFrame } from '../dom.js';
 import { colour } from '../states.js';
 import { latitudeOf, longitudeOf, paintLayer, worldX, worldY } from './paintlayer.js';
 
@@ -24,10 +25,14 @@ export function makeMap(node, tiles, options = {}) {
     maxBounds: [[-85, -190], [85, 190]],
     maxBoundsViscosity: 0.6,
     preferCanvas: true,
+    trackResize: false,
     ...options,
   });
   L.control.zoom({ position: 'bottomright', zoomInTitle: 'Zoom in', zoomOutTitle: 'Zoom out' }).addTo(map);
   L.control.scale({ position: 'bottomleft', imperial: false }).addTo(map);
+  // The middle stays the middle. A node that is hidden for a moment has no size, which must not be taken for one.
+  const resize = onFrame(() => { if (node.clientWidth && node.clientHeight) map.invalidateSize({ animate: false }); });
+  new ResizeObserver(resize).observe(node);
   const pane = map.createPane('base');
   pane.style.zIndex = '150';
   pane.style.pointerEvents = 'none';

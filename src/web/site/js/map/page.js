@@ -1,6 +1,6 @@
 // The map page: everything, live. Puts the map, the list beside it, the filters and the card together.
 
-import { el, afterPause, fill, onFrame, setText } from '../dom.js';
+import { el, afterPause, fill, setText } from '../dom.js';
 import { icon } from '../icons.js';
 import { start } from '../shell.js';
 import * as time from '../time.js';
@@ -22,6 +22,9 @@ import { makeSheet } from './sheet.js';
 const ZOOM_CHOSEN = 13;
 // The list is sorted and counted anew at most so often while things move.
 const ORDER_EVERY_MS = 2000;
+// Of the map's height, how far above its middle a chosen asset is shown where the card lies below it.
+const COVERED_BY_CARD = 0.22;
+const isPhone = () => matchMedia('(max-width: 700px)').matches;
 
 // Positions are on their way before anything else is asked.
 const feed = follow();
@@ -54,7 +57,6 @@ const markers = fleetMarkers(fleet);
 markers.layer.addTo(map);
 markers.select(selected);
 const sheet = makeSheet(panel);
-new ResizeObserver(onFrame(() => map.invalidateSize({ pan: false }))).observe(mapNode);
 
 // What was chosen is kept in the address.
 const keep = afterPause(300, () => writeAddress(filter, selected, map));
@@ -102,7 +104,7 @@ function select(id, { fly = false } = {}) {
   list.select(id, true);
   const position = id === null ? null : fleet.get(id);
   if (position && fly) centre(position, Math.max(map.getZoom(), ZOOM_CHOSEN));
-  if (id !== null && matchMedia('(max-width: 700px)').matches) sheet.set('peek');
+  if (id !== null && isPhone()) sheet.set('peek');
   keep();
 }
 
@@ -116,7 +118,9 @@ function showCard() {
 
 function centre(position, zoom = map.getZoom()) {
   if (!Number.isFinite(position.longitude)) return;
-  map.setView([position.latitude, position.longitude], zoom, { animate: false });
+  // On a phone the card covers the lower part.
+  const point = map.project([position.latitude, position.longitude], zoom).add([0, isPhone() ? map.getSize().y * COVERED_BY_CARD : 0]);
+  map.setView(map.unproject(point, zoom), zoom, { animate: false });
 }
 
 // Live, or since when it is not, and why.
@@ -194,7 +198,7 @@ document.addEventListener('keydown', (event) => {
   const inField = event.target.closest('input, select, textarea');
   if (event.key === '/' && !inField) {
     event.preventDefault();
-    if (matchMedia('(max-width: 700px)').matches) sheet.set('full');
+    if (isPhone()) sheet.set('full');
     filters.focus();
   } else if (event.key === 'Escape') {
     if (inField) inField.blur();

@@ -22,10 +22,17 @@ const files = el('div.row.no-print');
 const result = el('div.column.report-result', { 'aria-live': 'polite' });
 let reports = [];
 let running = null;
+// Groups that have assets, and those of the assets that were chosen one by one.
+let inUse = [];
+let groupsOfChosen = [];
 
 fill(main, head('Reports'), form, files, result);
-// Days of reports are days of the group's zone.
-const zone = () => me.groups.find((group) => String(group.id) === asked.group)?.time_zone ?? me.groups[0]?.time_zone ?? 'UTC';
+// Days of reports are days of the zone of the group, or of those of the chosen assets; where these differ, of UTC. The server says the same.
+function zone() {
+  const chosen = asked.group ? [Number(asked.group)] : groupsOfChosen.length ? groupsOfChosen : inUse;
+  const zones = new Set(me.groups.filter((group) => chosen.includes(group.id)).map((group) => group.time_zone));
+  return zones.size === 1 ? [...zones][0] : zones.size ? 'UTC' : me.groups[0]?.time_zone ?? 'UTC';
+}
 const span = () => (asked.preset === 'custom' && asked.from && asked.to ? [dayBegin(asked.from, zone()), dayBegin(asked.to, zone(), 1)] : spanOf(asked.preset, zone()));
 
 function build() {
@@ -34,22 +41,21 @@ function build() {
   const report = el('select', { id: 'report', on: { change: () => { describe(report.value); } } }, reports.map((one) => el('option', { value: one.name }, one.title)));
   report.value = chosen;
   const presets = el('div.chips.presets', { role: 'group', 'aria-label': 'Time' }, PRESETS.map(([key, name]) => el('button.chip', { type: 'button', 'aria-pressed': String(asked.preset === key), dataset: { preset: key }, on: { click: () => preset(key) } }, name)));
-  const from = el('input', { type: 'date', id: 'from', 'aria-label': 'First day', on: { change: () => preset('custom', true) } });
-  const to = el('input', { type: 'date', id: 'to', 'aria-label': 'Last day', on: { change: () => preset('custom', true) } });
+  const from = el('input', { type: 'date', id: 'from', 'aria-label': 'First day', on: { change: () => preset('custom') } });
+  const to = el('input', { type: 'date', id: 'to', 'aria-label': 'Last day', on: { change: () => preset('custom') } });
   const showDays = () => {
     const [first, end] = span();
     from.value = dayOf(first, zone());
     to.value = dayOf(end - 1, zone());
   };
-  const preset = (key, byDates = false) => {
+  const preset = (key) => {
     asked.preset = key;
-    if (key === 'custom' && !byDates) from.focus();
     if (key === 'custom') Object.assign(asked, { from: from.value, to: to.value });
     for (const button of presets.children) button.setAttribute('aria-pressed', String(button.dataset.preset === key));
     if (key !== 'custom') { Object.assign(asked, { from: '', to: '' }); showDays(); }
   };
   const zoneNote = el('small.quiet', {}, zone());
-  const subject = pickSubject(me, asked, () => { if (asked.preset !== 'custom') showDays(); zoneNote.textContent = zone(); });
+  const subject = pickSubject(me, asked, (groups) => { groupsOfChosen = groups; if (asked.preset !== 'custom') showDays(); zoneNote.textContent = zone(); });
   fill(form,
     el('div.field.report-which', {}, el('label', { for: 'report' }, 'Report'), report, about),
     el('div.field.report-of', {}, subject),
@@ -73,9 +79,10 @@ function describe(name) {
   about.textContent = reports.find((one) => one.name === name)?.description ?? '';
 }
 
+// Days rather than moments: the server knows the zone of the assets best. The last day is meant whole.
 function params() {
   const [from, to] = span();
-  return { from: new Date(from).toISOString(), to: new Date(to).toISOString(), group: asked.group, asset: asked.assets };
+  return { from: dayOf(from, zone()), to: dayOf(to - 1, zone()), group: asked.group, asset: asked.assets };
 }
 
 async function run(push = false) {
@@ -141,7 +148,9 @@ async function share(event) {
 window.addEventListener('popstate', () => location.reload());
 
 try {
-  reports = itemsOf(await api.get('/reports'));
+  const [offered, groups] = await Promise.all([api.get('/reports'), api.all('/groups')]);
+  reports = itemsOf(offered);
+  inUse = groups.filter((group) => group.n_assets > 0).map((group) => group.id);
   build();
   if (asked.report) run();
   else fill(result, empty('Choose a report', 'Then its time and its assets. The address of the result can be shared with whoever may see the same assets.'));

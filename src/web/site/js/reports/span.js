@@ -1,7 +1,7 @@
-// The span of a report: presets that count in days of a zone, or two dates of one's own.
+// The span of a report: presets that count in days of a zone, or two dates of one's own ("custom").
 import { dayStart, fromInput, fromWall, parts, toInput } from '../time.js';
 
-export const PRESETS = [['yesterday', 'Yesterday'], ['today', 'Today'], ['last-week', 'Last week'], ['last-month', 'Last month'], ['this-month', 'This month'], ['custom', 'Custom']];
+export const PRESETS = [['yesterday', 'Yesterday'], ['today', 'Today'], ['last-week', 'Last week'], ['last-month', 'Last month'], ['this-month', 'This month']];
 
 // [from, to) of a preset in milliseconds, by the calendar of the zone; weeks begin on Monday.
 export function spanOf(preset, zone, now = Date.now()) {

@@ -3,7 +3,7 @@ import { el } from '../dom.js';
 import { badge } from '../states.js';
 import { ageNode, duration } from '../time.js';
 import { table } from '../ui.js';
-import { UNKNOWN, bytes, number } from '../units.js';
+import { UNKNOWN, bytes, count, number } from '../units.js';
 
 // Ports shown before "Show all"; a range may have a hundred.
 export const PORTS_SHOWN = 20;
@@ -68,13 +68,13 @@ export function countsTable(status) {
 
 // Sentences about the spool.
 export function spoolText(spool) {
-  const parts = [`${number(spool.records)} records in ${number(spool.segments)} files, ${bytes(spool.bytes)}`];
+  const parts = [`${count(spool.records, 'record')} in ${count(spool.segments, 'file')}, ${bytes(spool.bytes)}`];
   if (spool.records === 0 && spool.packets === 0) parts[0] = 'Nothing waits on disk: the database takes everything';
   else if (spool.oldest_at) parts.push(['the oldest from ', ageNode(spool.oldest_at)]);
   if (spool.records_in_per_s || spool.records_out_per_s) parts.push(`in ${number(spool.records_in_per_s)} and out ${number(spool.records_out_per_s)} records/s`);
   if (spool.room_bytes) parts.push(`room for ${bytes(spool.room_bytes)}`);
   if (spool.empty_in_s && spool.records > 0) parts.push(`empty in ${duration(spool.empty_in_s * 1000)}`);
   if (spool.full_in_s) parts.push(el('b.bad', {}, `full in ${duration(spool.full_in_s * 1000)}`));
-  if (spool.set_aside_files > 0) parts.push(el('b.warn', {}, `${number(spool.set_aside_files)} files set aside`));
+  if (spool.set_aside_files > 0) parts.push(el('b.warn', {}, `${count(spool.set_aside_files, 'file')} set aside`));
   return parts.flatMap((part, i) => (i ? ['; ', part] : [part]));
 }
