@@ -175,6 +175,15 @@ impl Slice {
             per_page: self.per_page,
         }
     }
+
+    /// The answer from a list that is short enough to be read as a whole.
+    pub(super) fn part<T, U: From<T>>(self, all: Vec<T>) -> Paged<U> {
+        let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        let place = |number: i64| usize::try_from(number).unwrap_or(usize::MAX);
+        let items = all.into_iter().skip(place(self.offset()));
+        let items = items.take(place(self.limit())).map(U::from);
+        self.of(items.collect(), total)
+    }
 }
 
 /// A page of a list.

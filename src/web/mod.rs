@@ -2,7 +2,7 @@
 //!
 //! `thread.rs` is the thread with its limits, `router.rs` which address answers what, `shared.rs` the state that answers share,
 //! `health.rs` whether the server lives and is ready, `metrics/` the numbers, `pages.rs` and `site/` the pages, `access/` who may see
-//! what. `input.rs` reads what is sent with a question, `ask.rs` takes questions to the database, `query.rs` is the thread
+//! what. `input.rs` reads what is sent with a question, `times.rs` says times, `ask.rs` takes questions to the database, `query.rs` is the thread
 //! that answers them, `refusal.rs` how the API says no, `manage/` assets, devices and groups, `live/`
 //! where every asset is now, `series/` what it recorded. `tls.rs` reads the certificate,
 //! `validity.rs` until when it is good.
@@ -27,6 +27,7 @@ mod router;
 mod series;
 mod shared;
 pub mod thread;
+mod times;
 pub mod tls;
 mod validity;
 

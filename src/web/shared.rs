@@ -3,9 +3,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::access::Access;
+use super::access::state::Access;
 use super::ask::Desk;
-use super::live::Board;
+use super::live::board::Board;
 use crate::conf::Http;
 use crate::hub::Hub;
 

@@ -11,8 +11,8 @@ use super::super::ask::Pool;
 use super::super::input::{Asked, Page, Paged};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::super::times::{parse_time, time};
 use super::viewer::Viewer;
-use super::wire::{parse_time, time};
 use crate::store::audit::{self, AuditFilter, Entry};
 
 /// An entry as the API shows it.

@@ -1,7 +1,5 @@
 //! `/api/v1/me`: who asks, and what they may.
 
-use std::sync::{Mutex, PoisonError};
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -13,21 +11,6 @@ use super::known::is_away;
 use super::viewer::Viewer;
 use crate::conf::WebAccess;
 use crate::store::group::{self, GroupName};
-
-/// What groups were called when the database said so last.
-#[derive(Default)]
-pub(super) struct Names(Mutex<Vec<GroupName>>);
-
-impl Names {
-    fn keep(&self, names: &[GroupName]) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names.to_vec();
-    }
-
-    fn kept(&self) -> Vec<GroupName> {
-        let names = self.0.lock();
-        names.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
 
 /// The answer.
 #[derive(Serialize)]

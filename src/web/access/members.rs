@@ -11,7 +11,6 @@ use super::super::ask::Pool;
 use super::super::input::{Asked, Named, Page, Paged, Sent};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::part;
 use super::users::no_such_user;
 use super::viewer::{GroupRole, Viewer};
 use crate::store::audit;
@@ -55,7 +54,7 @@ pub(super) async fn list(
             },
         )
         .await?;
-    Ok(Json(part(slice, members)))
+    Ok(Json(slice.part(members)))
 }
 
 /// What somebody is to be.

@@ -13,10 +13,9 @@ use super::super::ask::Pool;
 use super::super::input::{Asked, Named, Page, Paged, Sent};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::part;
+use super::super::times::{parse_time, time};
 use super::users::no_such_user;
 use super::viewer::Viewer;
-use super::wire::{parse_time, time};
 use crate::secret;
 use crate::store::session::{self, ApiToken};
 use crate::store::{audit, user};
@@ -81,7 +80,7 @@ pub(super) async fn list(
             session::tokens(client, of)
         })
         .await?;
-    Ok(Json(part(slice, tokens)))
+    Ok(Json(slice.part(tokens)))
 }
 
 /// A token to be.

@@ -14,11 +14,10 @@ use super::super::ask::Pool;
 use super::super::input::{Asked, Named, Page, Paged, Sent};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::super::times::time;
 use super::caller::network;
 use super::login::slowed;
-use super::part;
 use super::viewer::Viewer;
-use super::wire::time;
 use crate::secret::{check_password, hash_password, is_password};
 use crate::store::audit;
 use crate::store::user::{self, User, UserChange};
@@ -73,7 +72,7 @@ pub(super) async fn list(
     viewer.must_be_admin()?;
     let slice = page.slice()?;
     let users = shared.desk.ask(Pool::Quick, user::list).await?;
-    Ok(Json(part(slice, users)))
+    Ok(Json(slice.part(users)))
 }
 
 /// A user to be.

@@ -17,7 +17,7 @@ use futures_util::stream;
 use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::rfc3339;
+use super::super::times::rfc3339;
 
 /// Positions that are sent, or packed and sent, before others have their turn.
 const AT_ONCE: usize = 256;

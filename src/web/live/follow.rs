@@ -26,9 +26,9 @@ use tokio::time::{Instant, timeout_at};
 use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::super::times::rfc3339;
 use super::answer::not_yet;
 use super::board::{Assets, Board, Change, FOLLOWERS_MAX, View, sees};
-use super::rfc3339;
 
 /// A comment in between, so that who waits knows that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);

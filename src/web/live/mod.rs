@@ -6,7 +6,7 @@
 //! Nothing here asks the database on behalf of a page, and the database is only read: a thousand pages cost it what none costs.
 
 mod answer;
-mod board;
+pub(super) mod board;
 mod follow;
 mod position;
 mod state;
@@ -24,10 +24,4 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/positions", get(answer::positions))
         .route("/live", get(follow::live))
-}
-
-/// A time in microseconds since 1970 as the API says it, to the millisecond.
-fn rfc3339(us: i64) -> String {
-    let time = jiff::Timestamp::from_millisecond(us.div_euclid(1000));
-    time.map_or_else(|_| us.to_string(), |time| time.to_string())
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::times::rfc3339;
 use super::state::{Facts, Flag, State};
 use crate::store::live::LiveAsset;
 
@@ -100,9 +101,9 @@ pub(super) fn json(asset: &LiveAsset, facts: &Facts, state: State, flags: &[Flag
             .and_then(|device| device.model.as_deref()),
         state,
         flags,
-        time: newest.map(|one| super::rfc3339(one.time_us)),
-        received_at: newest.map(|one| super::rfc3339(one.received_at_us)),
-        fix_time: fix.map(|fix| super::rfc3339(fix.time_us)),
+        time: newest.map(|one| rfc3339(one.time_us)),
+        received_at: newest.map(|one| rfc3339(one.received_at_us)),
+        fix_time: fix.map(|fix| rfc3339(fix.time_us)),
         longitude: fix.map(|fix| fix.longitude),
         latitude: fix.map(|fix| fix.latitude),
         angle_deg: fix.and_then(|fix| fix.angle_deg),

@@ -16,12 +16,9 @@ mod rights;
 mod server;
 mod suggestions;
 
-use std::time::SystemTime;
-
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, patch, post};
-use serde_json::Value;
 
 use super::shared::Shared;
 
@@ -54,19 +51,4 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/login_attempts", get(server::login_attempts))
         .route("/status", get(server::status))
         .route("/thread_events", get(server::thread_events))
-}
-
-/// RFC 3339 in UTC, to the millisecond.
-fn time(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map_or_else(
-        |_| "9999-12-31T23:59:59Z".to_owned(),
-        |at| match at.subsec_millisecond() {
-            0 => format!("{at:.0}"),
-            _ => format!("{at:.3}"),
-        },
-    )
-}
-
-fn time_or_null(at: Option<SystemTime>) -> Value {
-    at.map_or(Value::Null, |at| time(at).into())
 }

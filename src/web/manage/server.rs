@@ -13,7 +13,7 @@ use super::super::ask::Pool;
 use super::super::input::{Asked, Page, Paged};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
-use super::time;
+use super::super::times::time;
 use crate::control::messages::Status;
 use crate::control::server;
 use crate::store::{self, StoreError, journal};

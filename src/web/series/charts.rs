@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::super::times::rfc3339;
 use super::gaps::Gaps;
 use super::question::{self, Asked, limit_us};
 use super::values::Values;
-use super::{Epoch, GapShown, Number, json, response, rfc3339, shown};
+use super::{Epoch, GapShown, Number, json, response, shown};
 use crate::protocol::teltonika::{Codec, Io, IoValue};
 use crate::store::reading::{Said, Sense, Senses};
 use crate::store::series::{

@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::super::times::rfc3339;
 use super::question::{self, Asked};
-use super::{json, response, rfc3339};
+use super::{json, response};
 use crate::store::series::{
     self, DOOR, EVENTS, FIX, IGNITION, LATITUDE, LONGITUDE, SPEED, Subject,
 };

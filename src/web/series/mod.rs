@@ -26,6 +26,7 @@ use serde::{Serialize, Serializer};
 
 use super::refusal::Refusal;
 use super::shared::Shared;
+use super::times::rfc3339;
 use gaps::Gap;
 
 pub(super) fn routes() -> Router<Shared> {
@@ -46,12 +47,6 @@ fn json(answer: &impl Serialize) -> Result<Vec<u8>, Refusal> {
 /// The same as a response.
 fn response(json: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/json")], Body::from(json)).into_response()
-}
-
-/// A time in microseconds since 1970 as the API says it, to the millisecond.
-fn rfc3339(us: i64) -> String {
-    let time = jiff::Timestamp::from_millisecond(us.div_euclid(1000));
-    time.map_or_else(|_| us.to_string(), |time| time.to_string())
 }
 
 /// Microseconds since 1970 as seconds, with a fraction only where there is one.

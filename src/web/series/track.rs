@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::super::times::rfc3339;
 use super::gaps::Gaps;
 use super::question::{self, Asked, limit_us};
 use super::way::{Before, Fix, Way};
-use super::{Epoch, GapShown, json, response, rfc3339, shown};
+use super::{Epoch, GapShown, json, response, shown};
 use crate::store::series::{self, ANGLE, FIX, LATITUDE, LONGITUDE, MOVEMENT, SPEED, Span, Subject};
 
 /// Without `points`.
