@@ -251,10 +251,12 @@ pub fn add(
     change: &DeviceChange,
 ) -> Result<Device, StoreError> {
     let mut transaction = client.transaction()?;
+    // In the state that it shall have: only one that is let in gets an asset.
+    let state = change.state.unwrap_or(DeviceState::Accepted);
     let n_added = transaction.execute(
-        "INSERT INTO trackport.device AS d (imei) VALUES ($1)
-         ON CONFLICT (imei) DO UPDATE SET state = 'accepted' WHERE d.state = 'removed'",
-        &[&imei.to_string()],
+        "INSERT INTO trackport.device AS d (imei, state) VALUES ($1, $2)
+         ON CONFLICT (imei) DO UPDATE SET state = excluded.state WHERE d.state = 'removed'",
+        &[&imei.to_string(), &state.as_str()],
     )?;
     if n_added == 0 {
         return Err(StoreError::Taken(format!(
@@ -432,7 +434,12 @@ pub(super) fn import_one(
         )?
         .map(|row| row.get(0));
     if before.is_none() {
-        client.execute("INSERT INTO trackport.device (imei) VALUES ($1)", &[&text])?;
+        // In the state that it shall have: only one that is let in gets an asset.
+        let state = change.state.unwrap_or(DeviceState::Accepted);
+        client.execute(
+            "INSERT INTO trackport.device (imei, state) VALUES ($1, $2)",
+            &[&text, &state.as_str()],
+        )?;
     }
     let after = change_in(client, imei, change)?.ok_or_else(|| missing(imei))?;
     Ok(match before {

@@ -17,7 +17,7 @@ use crate::imei::Imei;
 use crate::protocol::teltonika::{Codec, Io};
 
 /// Records are counted up to this many; a device with more has no total.
-const TOTAL_MAX: i64 = 5_000_000;
+const TOTAL_MAX: i64 = 1_000_000;
 /// How far behind the newest record events are looked for.
 const EVENT_DAYS: i32 = 30;
 
