@@ -72,7 +72,7 @@ export const access = [
         const answer = await viewer.context.request.get(`${base}/api/v1${path}`);
         must([403, 404].includes(answer.status()), `${path} answers a viewer with ${answer.status()}`);
       }
-      viewer.expected.add(`/api/v1/assets/${foreign.id}`);
+      viewer.expected.add(`/api/v1/assets/${foreign.id}`).add('Refused');
       await viewer.page.goto(`/asset/${foreign.id}`);
       await eventually('the page of a foreign asset says that there is none', async () => !(await viewer.page.locator('.charts canvas').count()) && (await viewer.page.locator('main').innerText()).length > 10);
       await viewer.page.goto('/');

@@ -65,7 +65,7 @@ export async function reader(browser, { state, theme = 'light', viewport = DESKT
   });
   context.setDefaultTimeout(WAIT_MS);
   const trouble = [];
-  // What a page is expected to be refused, by the end of its address.
+  // What a page is expected to be refused, by the end of its address, and the name of the error that a page without its subject ends with.
   const expected = new Set();
   const page = await context.newPage();
   const say = (text) => trouble.push(`${new URL(page.url()).pathname}: ${text}`);
@@ -75,7 +75,7 @@ export async function reader(browser, { state, theme = 'light', viewport = DESKT
       window.tellViolation(`${event.violatedDirective} stopped ${event.blockedURI} in ${event.sourceFile}:${event.lineNumber}`);
     });
   });
-  page.on('pageerror', (error) => say(`uncaught ${error.stack ?? error}`));
+  page.on('pageerror', (error) => { if (!expected.has(error.name)) say(`uncaught ${error.stack ?? error}`); });
   page.on('console', (message) => {
     if (message.type() !== 'error' && message.type() !== 'warning') return;
     const { url } = message.location();

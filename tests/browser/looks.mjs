@@ -24,7 +24,7 @@ async function pages(user) {
 async function settled(page) {
   await page.waitForLoadState('load');
   await eventually('the page is there', () => page.evaluate(() => !document.querySelector('.skeleton, .spinner')));
-  await page.waitForTimeout(150);
+  await page.waitForTimeout(100);
 }
 
 const LOOKS = [

@@ -9,6 +9,7 @@ mod engine;
 mod latency;
 mod lives;
 mod packet;
+mod past;
 mod report;
 mod road;
 mod socket;
@@ -29,10 +30,13 @@ use crate::imei::Imei;
 use crate::protocol::teltonika as wire;
 use engine::{LifeClock, Plan, Traffic};
 use latency::Histogram;
-use lives::fleet::{self, Mix};
+use lives::fleet;
 use lives::{Rhythm, Telling};
 use packet::Template;
 use tally::Tally;
+
+pub use lives::fleet::{Mix, MixError};
+pub use past::Past;
 
 /// Without --duration and --packets.
 const DEFAULT_DURATION: Duration = Duration::from_secs(60);

@@ -102,7 +102,7 @@ impl Teller {
 
     /// The first moments after `after_ms` that are recorded until `until_ms`, or the last of them if `newest`; a packet's worth at
     /// most, of one day. And when the next moment after them is, or the next day.
-    fn choose(
+    pub(super) fn choose(
         &mut self,
         life: &Life,
         after_ms: u64,
@@ -127,6 +127,11 @@ impl Teller {
             newest,
         });
         (flight, next_ms)
+    }
+
+    /// Lets go of the day asked for last.
+    pub(super) fn forget(&mut self) {
+        self.today = None;
     }
 
     /// Makes `packet` the one of this flight.

@@ -10,7 +10,7 @@ import { resultNodes } from './result.js';
 import { PRESETS, dayBegin, dayOf, spanOf } from './span.js';
 import { pickSubject } from './subject.js';
 
-const DEFAULTS = { report: '', preset: 'yesterday', from: '', to: '', group: '', assets: '' };
+const DEFAULTS = { report: '', preset: 'yesterday', from: '', to: '', group: '', asset: '' };
 // Seconds after which a running report says that it takes long.
 const LONG_S = 4;
 
@@ -82,7 +82,7 @@ function describe(name) {
 // Days rather than moments: the server knows the zone of the assets best. The last day is meant whole.
 function params() {
   const [from, to] = span();
-  return { from: dayOf(from, zone()), to: dayOf(to - 1, zone()), group: asked.group, asset: asked.assets };
+  return { from: dayOf(from, zone()), to: dayOf(to - 1, zone()), group: asked.group, asset: asked.asset };
 }
 
 async function run(push = false) {
@@ -119,7 +119,7 @@ function longText(error) {
 
 function subjectWords() {
   const group = me.groups.find((one) => String(one.id) === asked.group);
-  const n = asked.assets ? asked.assets.split(',').length : 0;
+  const n = asked.asset ? asked.asset.split(',').length : 0;
   if (n) return n === 1 ? 'One asset' : `${n} assets`;
   return group ? `Group ${group.name}` : 'All assets';
 }

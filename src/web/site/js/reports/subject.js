@@ -4,7 +4,7 @@ import { afterPause, el, fill } from '../dom.js';
 import { icon } from '../icons.js';
 import { itemsOf } from '../pages/frame.js';
 
-// The two fields; writes `asked.group` and `asked.assets` (ids with commas) and tells `changed`
+// The two fields; writes `asked.group` and `asked.asset` (ids with commas) and tells `changed`
 // the groups of the chosen assets.
 export function pickSubject(me, asked, changed) {
   // Assets by their number: name, and group where it is known.
@@ -16,7 +16,7 @@ export function pickSubject(me, asked, changed) {
   const offers = el('ul.offers', { hidden: true });
   const search = el('input', { type: 'search', id: 'asset-search', placeholder: 'All; or search to choose some', autocomplete: 'off', on: { input: afterPause(200, offer) } });
   const keep = () => {
-    asked.assets = [...chosen.keys()].join(',');
+    asked.asset = [...chosen.keys()].join(',');
     fill(chips, [...chosen].map(([id, { name }]) => el('button.chip', { type: 'button', 'aria-label': `Leave out ${name}`, on: { click: () => { chosen.delete(id); keep(); search.focus(); } } }, name, icon('close'))));
     changed(groups());
   };
@@ -52,7 +52,7 @@ export function pickSubject(me, asked, changed) {
 
 // The address has ids; names come from the server.
 async function restore(asked, chosen, keep) {
-  const ids = asked.assets.split(',').filter((id) => /^\d+$/.test(id)).slice(0, 50);
+  const ids = asked.asset.split(',').filter((id) => /^\d+$/.test(id)).slice(0, 50);
   if (!ids.length) return;
   for (const id of ids) chosen.set(Number(id), { name: `asset ${id}` });
   keep();
