@@ -304,16 +304,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_broke_off_does_not_look_whole() {
-        let (desk, queues) = desk();
-        let worker = thread::spawn(move || {
-            let life = Life::new("report-0", 0, Duration::from_secs(60));
-            let away = StoreError::Refused("no database".to_owned());
-            let question = queues.of(Pool::Slow).recv().unwrap();
-            question(Err(&away), &life);
-        });
-        let never = |_: &mut Client, _: &mut Sink<'_>| -> Result<(), StoreError> { Ok(()) };
-        assert!(desk.stream(Pool::Slow, never).await.is_err());
-        worker.join().unwrap();
         // As a thread leaves it that panics in the middle.
         for is_whole in [false, true] {
             let (pieces, answer) = mpsc::channel(PIECES_MAX);
