@@ -6,12 +6,16 @@
 
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use crossbeam_channel::{Receiver, Sender};
 use futures_util::stream;
 use postgres::Client;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -25,6 +29,10 @@ const WAITING_MAX: usize = 64;
 const PIECES_MAX: usize = 4;
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 64 * 1024;
+/// A reader that does not take a piece within this gives its place to others.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// Between two looks at whether a slow reader has taken one.
+const LOOK: Duration = Duration::from_millis(20);
 /// What a statement that ran out of time needs to say so.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -163,6 +171,8 @@ impl Desk {
         E: Into<Refusal>,
     {
         let (pieces, mut answer) = mpsc::channel(PIECES_MAX);
+        let is_whole = Arc::new(AtomicBool::new(false));
+        let done_whole = Arc::clone(&is_whole);
         self.leave(
             pool,
             Box::new(move |client, life| {
@@ -173,31 +183,28 @@ impl Desk {
                     pieces: &pieces,
                     life,
                     piece: Vec::with_capacity(PIECE_BYTES),
+                    taken_within: TAKEN_WITHIN,
                 };
                 let done = match client {
                     Ok(client) => work(client, &mut sink).map_err(Into::into),
                     Err(error) => Err(Refusal::of_store(error)),
                 };
                 let done = done.and_then(|()| sink.flush().map_err(|_| Refusal::broken()));
-                if let Err(refusal) = done {
-                    // An error says that nobody reads any more.
-                    let _ = pieces.blocking_send(Err(refusal));
+                match done {
+                    Ok(()) => done_whole.store(true, Ordering::Release),
+                    // An error says that nobody reads any more, or too slowly: the end without `is_whole` tells it then.
+                    Err(refusal) => drop(pieces.try_send(Err(refusal))),
                 }
             }),
         )?;
         match timeout(pool.statement() + GRACE, answer.recv()).await {
             Err(_) => Err(Refusal::too_slow(pool.statement())),
-            Ok(None) => Ok(Body::empty()),
+            Ok(None) if is_whole.load(Ordering::Acquire) => Ok(Body::empty()),
+            Ok(None) => Err(Refusal::broken()),
             Ok(Some(Err(refusal))) => Err(refusal),
             Ok(Some(Ok(first))) => {
                 let first = stream::iter([Ok(first)]);
-                let rest = stream::unfold(answer, async |mut answer| {
-                    let piece = answer.recv().await?;
-                    Some((
-                        piece.map_err(|refusal| io::Error::other(refusal.text)),
-                        answer,
-                    ))
-                });
+                let rest = stream::unfold(Some((answer, is_whole)), rest);
                 Ok(Body::from_stream(stream::StreamExt::chain(first, rest)))
             }
         }
@@ -213,11 +220,27 @@ impl Desk {
     }
 }
 
-/// Where a streamed answer is written to. A write blocks while the reader is slow, and fails once it is gone.
+/// What is left of a streamed answer: until it ends (`None`), and that it is whole.
+type Rest = Option<(mpsc::Receiver<Result<Bytes, Refusal>>, Arc<AtomicBool>)>;
+
+/// The next piece. An answer that ended before it was whole, for example because its thread panicked, ends with an error: a file that
+/// was cut off must not look like one that was not.
+async fn rest(rest: Rest) -> Option<(io::Result<Bytes>, Rest)> {
+    let (mut answer, is_whole) = rest?;
+    match answer.recv().await {
+        Some(Ok(piece)) => Some((Ok(piece), Some((answer, is_whole)))),
+        Some(Err(refusal)) => Some((Err(io::Error::other(refusal.text)), None)),
+        None if is_whole.load(Ordering::Acquire) => None,
+        None => Some((Err(io::Error::other("the answer broke off")), None)),
+    }
+}
+
+/// Where a streamed answer is written to. A write waits for a slow reader, though not for long, and fails once it is gone.
 pub(super) struct Sink<'a> {
     pieces: &'a mpsc::Sender<Result<Bytes, Refusal>>,
     life: &'a Life,
     piece: Vec<u8>,
+    taken_within: Duration,
 }
 
 impl Write for Sink<'_> {
@@ -235,14 +258,61 @@ impl Write for Sink<'_> {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
-        self.pieces
-            .blocking_send(Ok(Bytes::from(piece)))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        let mut piece = Ok(Bytes::from(piece));
+        let begun = Instant::now();
+        // Beating meanwhile: who waits for a reader is not silent.
+        loop {
+            piece = match self.pieces.try_send(piece) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(TrySendError::Full(piece)) => piece,
+            };
+            if self.life.is_stopping() || begun.elapsed() > self.taken_within {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.life.beat();
+            thread::sleep(LOOK);
+        }
     }
 }
 
 impl From<Infallible> for Refusal {
     fn from(never: Infallible) -> Refusal {
         match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_takes_nothing_does_not_keep_its_thread() {
+        let (pieces, _answer) = mpsc::channel(PIECES_MAX);
+        let life = Life::new("report-0", 0, Duration::from_secs(60));
+        let mut sink = Sink {
+            pieces: &pieces,
+            life: &life,
+            piece: Vec::new(),
+            taken_within: Duration::from_millis(50),
+        };
+        let error = sink
+            .write_all(&[0; 64])
+            .and_then(|()| (0..=PIECES_MAX).try_for_each(|_| sink.write_all(&[0; PIECE_BYTES])));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_broke_off_does_not_look_whole() {
+        // As a thread leaves it that panics in the middle.
+        for is_whole in [false, true] {
+            let (pieces, answer) = mpsc::channel(PIECES_MAX);
+            pieces.try_send(Ok(Bytes::from_static(b"half"))).unwrap();
+            drop(pieces);
+            let left = Some((answer, Arc::new(AtomicBool::new(is_whole))));
+            let body = Body::from_stream(stream::unfold(left, rest));
+            let read = axum::body::to_bytes(body, PIECE_BYTES).await;
+            assert_eq!(read.is_ok(), is_whole);
+        }
     }
 }

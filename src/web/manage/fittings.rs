@@ -125,7 +125,11 @@ pub(super) async fn end(
             Err(StoreError::Missing(_)) => return Err(no_fitting()),
             before => before?,
         };
-        let asset = rights::seen(&mut transaction, &viewer, before.asset_id).map_err(|_| no_fitting())?;
+        let asset = rights::seen(&mut transaction, &viewer, before.asset_id).map_err(|refusal| match refusal.status {
+            StatusCode::NOT_FOUND => no_fitting(),
+            // A database that is away is no reason to say that the fitting is.
+            _ => refusal,
+        })?;
         rights::may_manage(&viewer, asset.group_id)?;
         let Some(removed_at) = sent.removed_at else {
             return Err(Refusal::field("removed_at", "say when it ended: a time, or null for not yet"));
