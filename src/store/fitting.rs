@@ -120,7 +120,10 @@ pub fn by_id(client: &mut impl GenericClient, id: i32) -> Result<Fitting, StoreE
 
 /// Whoever changes fittings does it alone. Taken behind the lock of devices (1), which a new device needs first; 20 is that of
 /// `recompute.rs`, which holds it for ever.
-pub(super) fn alone(client: &mut impl GenericClient) -> Result<(), StoreError> {
+///
+/// # Errors
+/// When the database does not answer, or another holds the lock for too long.
+pub fn alone(client: &mut impl GenericClient) -> Result<(), StoreError> {
     client.execute("SELECT pg_advisory_xact_lock(8386109, 3)", &[])?;
     Ok(())
 }

@@ -712,3 +712,33 @@ fn whatever_the_document_names_is_there() {
         }
     }
 }
+
+#[test]
+fn a_device_that_is_added_as_refused_has_no_asset_until_it_is_let_in() {
+    let mut scene = scene(|setup| setup);
+    let device = imei(71);
+    let sheet = format!("imei,state\n{device},refused\n");
+    let answer = send(
+        scene.web,
+        "POST",
+        "/devices/import",
+        "text/csv",
+        sheet.as_bytes(),
+    );
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let n_fittings = |client: &mut postgres::Client| -> i64 {
+        let sql = "SELECT count(*) FROM trackport.fitted WHERE imei = $1";
+        client
+            .query_one(sql, &[&device.to_string()])
+            .unwrap()
+            .get(0)
+    };
+    assert_eq!(n_fittings(&mut scene.client), 0);
+    let accepted = scene.send(
+        "POST",
+        "/devices/accept",
+        &json!({"imeis": [device.to_string()]}),
+    );
+    assert_eq!(accepted.status, 200, "{}", accepted.body);
+    assert_eq!(n_fittings(&mut scene.client), 1);
+}

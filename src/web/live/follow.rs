@@ -34,6 +34,8 @@ use super::board::{Assets, Board, Change, FOLLOWERS_MAX, View, sees};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often it is asked whether the follower still may see what it sees.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// Whoever could not be asked about for so long is let go.
+const UNASKED_MAX: Duration = Duration::from_secs(60);
 /// After this a browser that lost the stream comes back.
 const RETRY_MS: u64 = 3_000;
 /// What is told of a change to a browser that lost the stream.
@@ -95,6 +97,7 @@ pub(in super::super) async fn live(
         first: Some(begin),
         heartbeat_at: begun + HEARTBEAT,
         ask_again_at: begun + ASK_AGAIN,
+        unasked_since: None,
         _place: place,
     };
     let events = stream::unfold(follower, async |mut follower| {
@@ -123,6 +126,8 @@ struct Follower {
     first: Option<String>,
     heartbeat_at: Instant,
     ask_again_at: Instant,
+    /// Since when nobody could be asked.
+    unasked_since: Option<Instant>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -163,10 +168,14 @@ impl Follower {
     async fn ask_again(&mut self) -> Option<Option<String>> {
         let viewer = match self.viewer.renewed(&self.shared).await {
             Ok(viewer) => viewer,
-            // It could not be asked just now; the next time tells.
-            Err(refusal) if matches!(refusal.code, "busy" | "too_slow") => return Some(None),
+            // It could not be asked just now; a later time tells, but not for ever.
+            Err(refusal) if matches!(refusal.code, "busy" | "too_slow") => {
+                let since = *self.unasked_since.get_or_insert_with(Instant::now);
+                return (since.elapsed() < UNASKED_MAX).then_some(None);
+            }
             Err(_) => return None,
         };
+        self.unasked_since = None;
         let groups = viewer.group_ids();
         if groups == self.groups {
             return Some(None);

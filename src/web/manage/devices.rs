@@ -390,11 +390,12 @@ pub(super) async fn replace(
         let at = at.map(|text| moment("at", text)).transpose()?;
         if !viewer.is_admin {
             // Who has not been let in yet is let in by administrators.
-            movable(&mut transaction, &viewer, new).map_err(|refusal| {
-                Refusal::forbidden(format!(
+            movable(&mut transaction, &viewer, new).map_err(|refusal| match refusal.status {
+                StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Refusal::forbidden(format!(
                     "{}; an administrator of the server puts it into one of your groups first",
                     refusal.text
-                ))
+                )),
+                _ => refusal,
             })?;
         }
         let done = replace::replace(&mut transaction, old, new, at)?;

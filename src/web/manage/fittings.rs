@@ -85,6 +85,8 @@ pub(super) async fn fit(
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let done = shared.desk.ask(Pool::Quick, move |client: &mut Client| {
         let mut transaction = client.transaction()?;
+        // Before the look at who may: what it finds holds until the end.
+        fitting::alone(&mut transaction)?;
         rights::managed(&mut transaction, &viewer, id)?;
         let imei = rights::imei_field("imei", &sent.imei)?;
         let at = sent.fitted_at.as_deref();
@@ -121,6 +123,7 @@ pub(super) async fn end(
     let ended = shared.desk.ask(Pool::Quick, move |client: &mut Client| {
         let no_fitting = || Refusal::not_found(format!("there is no fitting {id}, or its asset is in none of your groups"));
         let mut transaction = client.transaction()?;
+        fitting::alone(&mut transaction)?;
         let before = match fitting::by_id(&mut transaction, id) {
             Err(StoreError::Missing(_)) => return Err(no_fitting()),
             before => before?,
