@@ -470,7 +470,8 @@ fn a_database_restored_without_a_device_gets_its_packets_and_a_person_decides_ab
     client
         .batch_execute(
             "ALTER TABLE trackport.device DISABLE TRIGGER USER; DELETE FROM trackport.record;
-             DELETE FROM trackport.latest; DELETE FROM trackport.device_state; DELETE FROM trackport.device;
+             DELETE FROM trackport.latest; DELETE FROM trackport.device_state; DELETE FROM trackport.fitting;
+             DELETE FROM trackport.asset; DELETE FROM trackport.device;
              ALTER TABLE trackport.device ENABLE TRIGGER USER",
         )
         .unwrap();
