@@ -198,7 +198,8 @@ fn apart(a: &Fix, b: &Fix, c: &Fix) -> f64 {
     let narrow = b.latitude.to_radians().cos();
     let to_b = (east(a, b) * narrow, b.latitude - a.latitude);
     let to_c = (east(a, c) * narrow, c.latitude - a.latitude);
-    (to_b.0 - share * to_c.0).hypot(to_b.1 - share * to_c.1)
+    let (east, north) = (to_b.0 - share * to_c.0, to_b.1 - share * to_c.1);
+    (east * east + north * north).sqrt()
 }
 
 /// Degrees that `to` lies east of `from`, the short way round.

@@ -26,7 +26,7 @@ impl Point {
 
     pub(super) fn metres_to(self, to: Point) -> f64 {
         let (east_m, north_m) = self.way_to(to);
-        east_m.hypot(north_m)
+        (east_m * east_m + north_m * north_m).sqrt()
     }
 
     /// Degrees clockwise from north, 0 to 360.
