@@ -41,17 +41,18 @@ pub(super) fn body(out: &mut Roff, text: &str) {
             paragraph_due = true;
             continue;
         }
-        if paragraph_due {
-            out.control("PP", []);
-        }
-        paragraph_due = false;
+        let was_due = std::mem::take(&mut paragraph_due);
         if line.starts_with("  ") {
+            // Begins a paragraph by itself; another one would be empty.
             typed(out, line);
             while let Some(more) = lines.next_if(|line| line.starts_with("  ")) {
                 typed(out, more);
             }
             paragraph_due = lines.peek().is_some();
         } else {
+            if was_due {
+                out.control("PP", []);
+            }
             out.text(words(line.trim()));
         }
     }
@@ -114,6 +115,15 @@ mod tests {
         let text = roff.to_roff();
         let expected = "Do \\fBthis\\fR:\n.IP\n.nf\n\\fBone \\-\\-two\\fR\n.fi\n\
                         .TP\n\\fBthree\\fR\nit is\n.PP\nThen rest.\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_blank_line_between_typed_ones_is_no_empty_paragraph() {
+        let mut roff = Roff::new();
+        body(&mut roff, "Do:\n  one\n\n  two\n");
+        let text = roff.to_roff();
+        let expected = "Do:\n.IP\n.nf\n\\fBone\\fR\n.fi\n.IP\n.nf\n\\fBtwo\\fR\n.fi\n";
         assert_eq!(text, expected);
     }
 }
