@@ -65,6 +65,23 @@ pub fn system_time(us: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(u64::try_from(us).unwrap_or(0))
 }
 
+/// A time of the database in microseconds since 1970, negative before.
+pub fn us_since_1970(at: SystemTime) -> i64 {
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(since) => micros(since),
+        Err(before) => -micros(before.duration()),
+    }
+}
+
+/// A time of the database in UTC, `2026-11-23T17:04:05Z`, with milliseconds where there are any; `None` outside of the calendar.
+pub fn utc(at: SystemTime) -> Option<String> {
+    let at = jiff::Timestamp::try_from(at).ok()?;
+    Some(match at.subsec_millisecond() {
+        0 => format!("{at:.0}"),
+        _ => format!("{at:.3}"),
+    })
+}
+
 /// A wall-clock time as people read it: `2026-11-23T17:04:05Z`.
 pub fn text(us: i64) -> String {
     jiff::Timestamp::from_microsecond(us)

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
+use crate::clock;
+
 /// Rows under a header, aligned when they are written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
@@ -140,13 +142,7 @@ pub(super) fn ago(time: SystemTime, now: SystemTime) -> String {
 
 /// A time as `2026-11-23T17:04:05Z`, with milliseconds where there are any.
 pub(super) fn time(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time).map_or_else(
-        |_| "outside of any calendar".to_owned(),
-        |time| match time.subsec_millisecond() {
-            0 => format!("{time:.0}"),
-            _ => format!("{time:.3}"),
-        },
-    )
+    clock::utc(time).unwrap_or_else(|| "outside of any calendar".to_owned())
 }
 
 /// `1 device`, `2 devices`.

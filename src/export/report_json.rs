@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::times::{self, utc};
 use super::{About, Summary};
+use crate::clock::utc;
 use crate::store::report::head::{Head, Parameters};
 use crate::store::report::rows::Cell;
 use crate::store::report::{Column, Report};
@@ -94,7 +94,7 @@ pub fn head_json(head: &Head) -> Map<String, Value> {
     let owing = head.owing.iter().map(|one| {
         json!({
             "asset": one.asset, "asset_id": one.asset_id, "device": one.imei,
-            "last_contact_at": one.last_contact_at.and_then(times::utc), "n_quarantined": one.n_quarantined
+            "last_contact_at": one.last_contact_at.and_then(utc), "n_quarantined": one.n_quarantined
         })
     });
     let mut fields = Map::new();

@@ -6,8 +6,8 @@
 use jiff::Timestamp;
 use rust_xlsxwriter::{ExcelDateTime, Format, FormatAlign, Workbook, Worksheet, XlsxError};
 
-use super::times::utc;
 use super::{About, Summary};
+use crate::clock::utc;
 use crate::store::report::head::Parameters;
 use crate::store::report::rows::Cell;
 use crate::store::report::{Column, Kind};

@@ -4,16 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+use crate::clock::utc;
 use crate::store::report::rows::Moment;
-
-/// `2026-11-01T09:00:00Z`; `None` outside of the calendar.
-pub fn utc(time: SystemTime) -> Option<String> {
-    let time = Timestamp::try_from(time).ok()?;
-    Some(match time.subsec_millisecond() {
-        0 => format!("{time:.0}"),
-        _ => format!("{time:.3}"),
-    })
-}
 
 /// As `utc`, of a track's points; what no calendar has is the year 0.
 pub(super) fn point(time: SystemTime) -> String {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use postgres::{Client, Row};
 
 use super::error::StoreError;
+use super::listing;
 
 /// What is listed.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,10 +122,7 @@ pub fn list(
     offset: i64,
     limit: i64,
 ) -> Result<(Vec<Listed>, i64), StoreError> {
-    let (key, direction) = match wanted.sort.strip_prefix('-') {
-        Some(key) => (key, "DESC"),
-        None => (wanted.sort.as_str(), "ASC"),
-    };
+    let (key, direction) = listing::order(&wanted.sort);
     let key = match key {
         "name" => "lower(a.name)",
         "time" => "l.time",
@@ -132,17 +130,9 @@ pub fn list(
         "group" => "lower(g.name)",
         "state" => "s.state",
         "id" => "a.id",
-        other => {
-            return Err(StoreError::Refused(format!(
-                "sort: {other:?} is no order; there are {}, each with a minus for the reverse",
-                SORTS.join(", ")
-            )));
-        }
+        other => return Err(listing::no_order(other, &SORTS)),
     };
-    let search = wanted
-        .search
-        .as_deref()
-        .map(|text| text.replace('\0', "\u{fffd}"));
+    let search = listing::needle(wanted.search.as_deref());
     let filter: [&(dyn postgres::types::ToSql + Sync); 6] = [
         &wanted.groups,
         &search,

@@ -9,6 +9,7 @@ use postgres::{Client, Row};
 
 use super::device::DeviceState;
 use super::error::StoreError;
+use super::listing;
 
 /// What is listed.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,10 +134,7 @@ pub fn list(
     offset: i64,
     limit: i64,
 ) -> Result<(Vec<Listed>, i64), StoreError> {
-    let (key, direction) = match wanted.sort.strip_prefix('-') {
-        Some(key) => (key, "DESC"),
-        None => (wanted.sort.as_str(), "ASC"),
-    };
+    let (key, direction) = listing::order(&wanted.sort);
     let key = match key {
         "name" => "lower(coalesce(d.name, d.imei))",
         "imei" => "d.imei",
@@ -146,17 +144,9 @@ pub fn list(
         "asset" => "lower(a.name)",
         "last_contact_at" => "s.last_contact_at",
         "last_login_at" => "s.last_login_at",
-        other => {
-            return Err(StoreError::Refused(format!(
-                "sort: {other:?} is no order; there are {}, each with a minus for the reverse",
-                SORTS.join(", ")
-            )));
-        }
+        other => return Err(listing::no_order(other, &SORTS)),
     };
-    let search = wanted
-        .search
-        .as_deref()
-        .map(|text| text.replace('\0', "\u{fffd}"));
+    let search = listing::needle(wanted.search.as_deref());
     let state = wanted.state.map(DeviceState::as_str);
     let filter: [&(dyn postgres::types::ToSql + Sync); 5] = [
         &wanted.groups,

@@ -4,11 +4,12 @@
 //! asset's; where that has no fix yet, the asset is where it was last with the device before.
 
 use std::collections::HashMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use postgres::{Client, Row};
 
 use super::error::StoreError;
+use crate::clock;
 
 /// The channel on which it is notified that assets, fittings or groups changed: with the id of an asset, or `group` and its id.
 pub const ASSET_CHANNEL: &str = "trackport_asset";
@@ -104,15 +105,6 @@ pub struct LiveFix {
     pub angle_deg: Option<i32>,
 }
 
-fn us(time: SystemTime) -> i64 {
-    let us =
-        |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => us(since),
-        Err(before) => -us(before.duration()),
-    }
-}
-
 /// Columns of `SELECT`, by place.
 const SELECT: &str = "SELECT a.id, a.name, a.kind, a.group_id,
         coalesce(a.temperature_min, g.temperature_min), coalesce(a.temperature_max, g.temperature_max), g.trip_speed_kmh,
@@ -140,8 +132,8 @@ fn asset(row: &Row) -> (LiveAsset, bool) {
         model: row.get(9),
     });
     let newest = row.get::<_, Option<SystemTime>>(10).map(|time| LiveRecord {
-        time_us: us(time),
-        received_at_us: us(row.get(11)),
+        time_us: clock::us_since_1970(time),
+        received_at_us: clock::us_since_1970(row.get(11)),
         satellites: row.get(12),
         speed_kmh: row.get(13),
         ignition: row.get(14),
@@ -154,12 +146,14 @@ fn asset(row: &Row) -> (LiveAsset, bool) {
         battery_level: row.get(27),
         signal: row.get(28),
         sensor_fault: row.get(29),
-        shaken_us: row.get::<_, Option<SystemTime>>(30).map(us),
+        shaken_us: row
+            .get::<_, Option<SystemTime>>(30)
+            .map(clock::us_since_1970),
         contact_moving_s: row.get(31),
         contact_parked_s: row.get(32),
     });
     let fix = row.get::<_, Option<SystemTime>>(33).map(|time| LiveFix {
-        time_us: us(time),
+        time_us: clock::us_since_1970(time),
         longitude: row.get(34),
         latitude: row.get(35),
         angle_deg: row.get(36),
@@ -230,7 +224,7 @@ fn with_earlier(client: &mut Client, rows: &[Row]) -> Result<Vec<LiveAsset>, Sto
         .iter()
         .map(|row| {
             let fix = LiveFix {
-                time_us: us(row.get(1)),
+                time_us: clock::us_since_1970(row.get(1)),
                 longitude: row.get(2),
                 latitude: row.get(3),
                 angle_deg: row.get(4),

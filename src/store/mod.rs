@@ -91,6 +91,8 @@ mod attach;
 mod avl_id;
 /// Whether a text has changed.
 mod digest;
+/// What sorted and searched lists share.
+mod listing;
 /// Where the password comes from.
 mod password;
 

@@ -9,6 +9,7 @@ use postgres::{Client, Row};
 
 use super::copy_out::copy_out;
 use super::error::StoreError;
+use crate::clock;
 use crate::imei::Imei;
 
 pub use super::copy_out::Fields;
@@ -60,13 +61,6 @@ pub struct Window {
     imported_until: Option<SystemTime>,
 }
 
-fn us(time: SystemTime) -> i64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
-    }
-}
-
 fn system_time(us: i64) -> SystemTime {
     let distance = std::time::Duration::from_micros(us.unsigned_abs());
     if us < 0 {
@@ -109,8 +103,8 @@ fn window(row: &Row) -> Option<Window> {
         device_id: row.get::<_, Option<i32>>(3)?,
         model: row.get(4),
         span: Span {
-            from_us: us(row.get(5)),
-            until_us: us(row.get(6)),
+            from_us: clock::us_since_1970(row.get(5)),
+            until_us: clock::us_since_1970(row.get(6)),
         },
         group_id: row.get(7),
         contact_moving_s: row.get(8),
@@ -358,7 +352,7 @@ pub fn read(
          WHERE x.device_id = {device_id} AND x.time >= {from} AND x.time < {until} ORDER BY x.time, x.digest"
     );
     if let Some(imported_until) = window.imported_until {
-        let until = literal(us(imported_until).min(window.span.until_us));
+        let until = literal(clock::us_since_1970(imported_until).min(window.span.until_us));
         let imported = list(|column| column.imported);
         select = format!(
             "({select}) UNION ALL (SELECT x.time{imported} FROM trackport.imported_position x
@@ -455,8 +449,10 @@ fn listed(row: &Row) -> Listed {
     let codec: Option<i16> = row.get(13);
     let io: Option<Vec<u8>> = row.get(14);
     Listed {
-        time_us: us(row.get(0)),
-        received_at_us: row.get::<_, Option<SystemTime>>(1).map(us),
+        time_us: clock::us_since_1970(row.get(0)),
+        received_at_us: row
+            .get::<_, Option<SystemTime>>(1)
+            .map(clock::us_since_1970),
         fix: row.get(2),
         longitude: row.get(3),
         latitude: row.get(4),

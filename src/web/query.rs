@@ -97,7 +97,7 @@ fn open(around: &Surroundings) -> Result<Client, StoreError> {
     let name = format!("{}/{}", around.application, around.pool.name());
     let mut client = connect(&around.database, &around.timeouts, &name)?;
     client.batch_execute(&format!(
-        "SET statement_timeout = {}; SET lock_timeout = '5s'; SET synchronous_commit = on",
+        "SET statement_timeout = {}; SET lock_timeout = '5s'",
         around.pool.statement().as_millis()
     ))?;
     Ok(client)

@@ -5,16 +5,11 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::refusal::Refusal;
+use crate::clock;
 
 /// Of the database's clock.
 pub(super) fn time(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at).map_or_else(
-        |_| "9999-12-31T23:59:59Z".to_owned(),
-        |at| match at.subsec_millisecond() {
-            0 => format!("{at:.0}"),
-            _ => format!("{at:.3}"),
-        },
-    )
+    clock::utc(at).unwrap_or_else(|| "9999-12-31T23:59:59Z".to_owned())
 }
 
 /// The same of what may not have happened.

@@ -96,12 +96,7 @@ pub(super) async fn list(
         group::list(client, ids.as_deref())
     });
     let groups: Vec<Value> = found.await?.iter().map(shown).collect();
-    let total = i64::try_from(groups.len()).unwrap_or(i64::MAX);
-    let on_page = groups
-        .into_iter()
-        .skip(usize::try_from(slice.offset()).unwrap_or(usize::MAX))
-        .take(usize::try_from(slice.limit()).unwrap_or(usize::MAX));
-    Ok(Json(slice.of(on_page.collect(), total)))
+    Ok(Json(slice.part(groups)))
 }
 
 pub(super) async fn add(

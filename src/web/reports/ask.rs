@@ -6,8 +6,8 @@ use postgres::Client;
 use serde_json::Value;
 
 use super::super::refusal::Refusal;
+use crate::clock::utc;
 use crate::export::ExportError;
-use crate::export::times::utc;
 use crate::store::StoreError;
 use crate::store::audit::{self, Who};
 use crate::store::report::Span;

@@ -15,7 +15,7 @@ use super::super::input::{Asked, Named};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::ask::{file, file_name, missing, note, numbers, times};
-use crate::export::times::utc;
+use crate::clock::utc;
 use crate::export::{About, CsvReport, ExportError, JsonReport, SheetReport};
 use crate::store::report::choice::{self, Choice};
 use crate::store::report::head::{self, head};

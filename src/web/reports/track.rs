@@ -12,7 +12,7 @@ use super::super::input::{Asked, Named};
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::ask::{file, file_name, missing, note, times};
-use crate::export::times::utc;
+use crate::clock::utc;
 use crate::export::track::{Format, write};
 use crate::store::report::choice::Missing;
 use crate::store::report::track::tracked;

@@ -12,7 +12,7 @@ use super::super::times::rfc3339;
 use super::gaps::Gaps;
 use super::question::{self, Asked, limit_us};
 use super::values::Values;
-use super::{Epoch, GapShown, Number, json, response, shown};
+use super::{Epoch, GapShown, Number, about_asset, shown};
 use crate::protocol::teltonika::{Codec, Io, IoValue};
 use crate::store::reading::{Said, Sense, Senses};
 use crate::store::series::{
@@ -108,14 +108,15 @@ pub(super) async fn series(
 ) -> Result<Response, Refusal> {
     let (id, span, points) = (question::id(&id)?, asked.span()?, asked.points(POINTS)?);
     let keys = keys(&asked)?;
-    let answer = shared
-        .desk
-        .ask(question::pool(span), move |client: &mut Client| {
-            let subject = question::asset(client, &viewer, id, span)?;
-            json(&read(client, &subject, span, points, &keys)?)
-        })
-        .await?;
-    Ok(response(answer))
+    about_asset(
+        &shared,
+        viewer,
+        id,
+        span,
+        question::pool(span),
+        move |client, subject| read(client, subject, span, points, &keys),
+    )
+    .await
 }
 
 /// One line while it is read.

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
+use super::about_asset;
 use super::question::{self, Asked};
-use super::{json, response};
 use crate::protocol::teltonika::{Codec, Io, IoValue};
 use crate::store::reading::{Sense, Senses};
 use crate::store::series::{self, CODEC, IO, Subject, TYPED};
@@ -36,14 +36,7 @@ pub(super) async fn elements(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refusal> {
     let (id, span) = (question::id(&id)?, asked.span()?);
-    let answer = shared
-        .desk
-        .ask(question::pool(span), move |client: &mut Client| {
-            let subject = question::asset(client, &viewer, id, span)?;
-            json(&read(client, &subject)?)
-        })
-        .await?;
-    Ok(response(answer))
+    about_asset(&shared, viewer, id, span, question::pool(span), read).await
 }
 
 /// An AVL id: how often it came as a number, how often as bytes, and what it is called.

@@ -9,8 +9,8 @@ use super::super::access::Viewer;
 use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::super::times::rfc3339;
+use super::about_asset;
 use super::question::{self, Asked};
-use super::{json, response};
 use crate::store::series::{
     self, DOOR, EVENTS, FIX, IGNITION, LATITUDE, LONGITUDE, SPEED, Subject,
 };
@@ -64,14 +64,7 @@ pub(super) async fn events(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refusal> {
     let (id, span) = (question::id(&id)?, asked.span()?);
-    let answer = shared
-        .desk
-        .ask(question::pool(span), move |client: &mut Client| {
-            let subject = question::asset(client, &viewer, id, span)?;
-            json(&read(client, &subject)?)
-        })
-        .await?;
-    Ok(response(answer))
+    about_asset(&shared, viewer, id, span, question::pool(span), read).await
 }
 
 /// Tells when something that is on or off changed. What it was before the first record is not known, so that is no change.

@@ -22,11 +22,15 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use postgres::Client;
 use serde::{Serialize, Serializer};
 
+use super::access::Viewer;
+use super::ask::Pool;
 use super::refusal::Refusal;
 use super::shared::Shared;
 use super::times::rfc3339;
+use crate::store::series::{Span, Subject};
 use gaps::Gap;
 
 pub(super) fn routes() -> Router<Shared> {
@@ -37,6 +41,22 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/assets/{id}/events", get(events::events))
         .route("/assets/{id}/records", get(records::of_asset))
         .route("/devices/{imei}/records", get(records::of_device))
+}
+
+/// What `read` finds in the span of an asset that the viewer may see.
+async fn about_asset<T: Serialize>(
+    shared: &Shared,
+    viewer: Viewer,
+    id: i32,
+    span: Span,
+    pool: Pool,
+    read: impl FnOnce(&mut Client, &Subject) -> Result<T, Refusal> + Send + 'static,
+) -> Result<Response, Refusal> {
+    let answer = shared.desk.ask(pool, move |client: &mut Client| {
+        let subject = question::asset(client, &viewer, id, span)?;
+        json(&read(client, &subject)?)
+    });
+    Ok(response(answer.await?))
 }
 
 /// An answer made by the thread that asked the database: JSON of up to some megabytes is not written by the thread that serves all.

@@ -12,7 +12,7 @@ use super::super::refusal::Refusal;
 use super::super::shared::Shared;
 use super::super::times::rfc3339;
 use super::question::{self, Asked};
-use super::{Number, json, response};
+use super::{Number, about_asset, json, response};
 use crate::clock;
 use crate::imei::Imei;
 use crate::protocol::hex;
@@ -89,14 +89,15 @@ pub(super) async fn of_asset(
 ) -> Result<Response, Refusal> {
     let id = question::id(&id)?;
     let (span, limit) = (span(&asked)?, limit(&asked)?);
-    let answer = shared
-        .desk
-        .ask(Pool::Quick, move |client: &mut Client| {
-            let subject = question::asset(client, &viewer, id, span)?;
-            json(&read(client, &subject, limit)?)
-        })
-        .await?;
-    Ok(response(answer))
+    about_asset(
+        &shared,
+        viewer,
+        id,
+        span,
+        Pool::Quick,
+        move |client, subject| read(client, subject, limit),
+    )
+    .await
 }
 
 pub(super) async fn of_device(

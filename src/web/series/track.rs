@@ -12,7 +12,7 @@ use super::super::times::rfc3339;
 use super::gaps::Gaps;
 use super::question::{self, Asked, limit_us};
 use super::way::{Before, Fix, Way};
-use super::{Epoch, GapShown, json, response, shown};
+use super::{Epoch, GapShown, about_asset, shown};
 use crate::store::series::{self, ANGLE, FIX, LATITUDE, LONGITUDE, MOVEMENT, SPEED, Span, Subject};
 
 /// Without `points`.
@@ -46,14 +46,15 @@ pub(super) async fn track(
     Query(asked): Query<Asked>,
 ) -> Result<Response, Refusal> {
     let (id, span, points) = (question::id(&id)?, asked.span()?, asked.points(POINTS)?);
-    let answer = shared
-        .desk
-        .ask(question::pool(span), move |client: &mut Client| {
-            let subject = question::asset(client, &viewer, id, span)?;
-            json(&read(client, &subject, span, points)?)
-        })
-        .await?;
-    Ok(response(answer))
+    about_asset(
+        &shared,
+        viewer,
+        id,
+        span,
+        question::pool(span),
+        move |client, subject| read(client, subject, span, points),
+    )
+    .await
 }
 
 fn read(
