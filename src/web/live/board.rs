@@ -4,12 +4,11 @@
 //! else. Every change has a number; whoever has seen a number is told what changed since. The lock is held while pointers are copied,
 //! never while anything is written or sent.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::{Semaphore, broadcast};
 
-use super::state::{Flag, State};
 use crate::clock;
 
 /// Pages that may follow the board; the other connections are for all that is asked once.
@@ -23,22 +22,8 @@ const GONE_MAX: usize = 4096;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub(super) group: i32,
-    pub(super) state: State,
-    pub(super) flags: Vec<Flag>,
-    pub(super) time_us: Option<i64>,
     /// `Position`, as it is sent.
     pub(super) json: Arc<str>,
-}
-
-/// What an asset does, for lists.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Doing {
-    /// What it does.
-    pub state: State,
-    /// What somebody may have to look at.
-    pub flags: Vec<Flag>,
-    /// Of its newest record, microseconds since 1970.
-    pub time_us: Option<i64>,
 }
 
 /// What is sent to followers.
@@ -115,24 +100,6 @@ impl Board {
 
     fn write(&self) -> RwLockWriteGuard<'_, Content> {
         self.content.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What every asset of these groups (`None`: of all) does, by its id. Empty as long as the board was never filled.
-    pub fn doings(&self, groups: Option<&[i32]>) -> HashMap<i32, Doing> {
-        let content = self.read();
-        let seen = content
-            .entries
-            .iter()
-            .filter(|(_, (_, entry))| sees(groups, entry.group));
-        seen.map(|(id, (_, entry))| {
-            let doing = Doing {
-                state: entry.state,
-                flags: entry.flags.clone(),
-                time_us: entry.time_us,
-            };
-            (*id, doing)
-        })
-        .collect()
     }
 
     /// What whoever sees these groups sees of what has changed after `number`; `None`: nothing was ever loaded.
@@ -257,9 +224,6 @@ mod tests {
     fn entry(group: i32, json: &str) -> Entry {
         Entry {
             group,
-            state: State::Parked,
-            flags: Vec::new(),
-            time_us: None,
             json: json.into(),
         }
     }
@@ -283,10 +247,6 @@ mod tests {
         assert_eq!(shown(&board.view(None, 0).unwrap()), ["a", "b"]);
         assert_eq!(shown(&board.view(Some(&[2]), 0).unwrap()), ["b"]);
         assert_eq!(shown(&board.view(Some(&[]), 0).unwrap()), [""; 0]);
-        assert_eq!(
-            board.doings(Some(&[2])).into_keys().collect::<Vec<_>>(),
-            [2]
-        );
     }
 
     #[test]

@@ -17,8 +17,7 @@ use axum::routing::get;
 
 use super::shared::Shared;
 
-pub use board::{Board, Doing};
-pub use state::{Facts, Flag, State};
+pub use board::Board;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()

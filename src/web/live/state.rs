@@ -21,19 +21,6 @@ pub enum State {
     Never,
 }
 
-impl State {
-    /// The word in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Moving => "moving",
-            State::Idling => "idling",
-            State::Parked => "parked",
-            State::Offline => "offline",
-            State::Never => "never",
-        }
-    }
-}
-
 /// What somebody may have to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,18 +33,6 @@ pub enum Flag {
     TooCold,
     /// A sensor says an error in place of a value.
     SensorFault,
-}
-
-impl Flag {
-    /// The word in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Flag::Shaken => "shaken",
-            Flag::TooWarm => "too_warm",
-            Flag::TooCold => "too_cold",
-            Flag::SensorFault => "sensor_fault",
-        }
-    }
 }
 
 /// What is judged: the newest record of the asset's device, as far as it belongs to the asset.

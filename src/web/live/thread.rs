@@ -280,9 +280,6 @@ impl Known {
     fn entry(&self) -> Entry {
         Entry {
             group: self.asset.group_id,
-            state: self.state,
-            flags: self.flags.clone(),
-            time_us: self.asset.newest.as_ref().map(|one| one.time_us),
             json: position::json(&self.asset, &self.facts, self.state, &self.flags).into(),
         }
     }
