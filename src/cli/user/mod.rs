@@ -1,9 +1,11 @@
 //! `trackport user`: who may use the dashboard and its API, and what they may do there.
 //!
-//! Works on the database alone; a running server follows within seconds. `prompt.rs` asks for passwords. Every change is noted in
-//! `audit` under the name that the system has for whoever typed it.
+//! Works on the database alone; a running server follows within seconds. `prompt.rs` asks for passwords, `token.rs` is about tokens,
+//! `find.rs` about names. Every change is noted in `audit` under the name that the system has for whoever typed it.
 
+mod find;
 mod prompt;
+mod token;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,11 +14,10 @@ use std::time::{Duration, SystemTime};
 use postgres::Client;
 use serde_json::json;
 
-use super::{WrongUsage, database, text};
+use super::{database, text};
 use crate::conf;
 use crate::secret;
 use crate::store::audit::{self, Who};
-use crate::store::session::{self, ApiToken};
 use crate::store::user::{self, GroupRole, User, UserChange};
 
 /// What to do with users.
@@ -220,9 +221,9 @@ pub fn run(command: &Command, path: &Path) -> anyhow::Result<()> {
             purpose,
             write,
             expires,
-        } => token(path, name, purpose, *write, *expires),
-        Command::Tokens { name, json } => tokens(path, name.as_deref(), *json),
-        Command::RevokeToken { ids } => revoke_tokens(path, ids),
+        } => token::add(path, name, purpose, *write, *expires),
+        Command::Tokens { name, json } => token::list(path, name.as_deref(), *json),
+        Command::RevokeToken { ids } => token::revoke(path, ids),
     }
 }
 
@@ -248,7 +249,7 @@ fn add(
         );
     }
     let role = match role {
-        Some((group, role)) => Some((find_group(&mut client, group)?, role)),
+        Some((group, role)) => Some((find::group(&mut client, group)?, role)),
         None => None,
     };
     let hash = match password {
@@ -278,7 +279,7 @@ fn add(
 
 fn passwd(path: &Path, name: &str, from_stdin: bool) -> anyhow::Result<()> {
     let mut client = database::connect(path)?;
-    let user = find(&mut client, name)?;
+    let user = find::user(&mut client, name)?;
     let hash = secret::hash_password(&prompt::new_password(&user.name, from_stdin)?);
     let change = UserChange {
         password: Some(Some(hash)),
@@ -311,7 +312,7 @@ fn each(
     let mut client = database::connect(path)?;
     let users: Vec<User> = names
         .iter()
-        .map(|name| find(&mut client, name))
+        .map(|name| find::user(&mut client, name))
         .collect::<anyhow::Result<_>>()?;
     for user in &users {
         let done = change(&mut client, user)?;
@@ -360,7 +361,7 @@ fn grant(
         changed(client, user, &change, &json!({"is_admin": true}))?;
         return Ok("may see and change everything".to_owned());
     };
-    let (group_id, group) = find_group(client, group)?;
+    let (group_id, group) = find::group(client, group)?;
     let mut transaction = client.transaction()?;
     user::grant(&mut transaction, user.id, group_id, role)?;
     let what = json!({"user": user.name, "group": group, "role": role.as_str()});
@@ -383,7 +384,7 @@ fn revoke(client: &mut Client, user: &User, group: Option<&str>) -> anyhow::Resu
         changed(client, user, &change, &json!({"is_admin": false}))?;
         return Ok("may do what their roles say".to_owned());
     };
-    let (group_id, group) = find_group(client, group)?;
+    let (group_id, group) = find::group(client, group)?;
     let mut transaction = client.transaction()?;
     if !user::revoke(&mut transaction, user.id, group_id)? {
         anyhow::bail!("{} has no role in {group}", user.name);
@@ -419,47 +420,6 @@ fn changed(
         &what,
     )?;
     transaction.commit()?;
-    Ok(())
-}
-
-fn token(
-    path: &Path,
-    name: &str,
-    purpose: &str,
-    may_write: bool,
-    expires: Option<Duration>,
-) -> anyhow::Result<()> {
-    let expires_at = match expires {
-        Some(after) => Some(SystemTime::now().checked_add(after).ok_or_else(|| {
-            WrongUsage("user token: --expires is beyond any calendar".to_owned())
-        })?),
-        None => None,
-    };
-    let mut client = database::connect(path)?;
-    let user = find(&mut client, name)?;
-    let made = secret::new_api_token();
-    let mut transaction = client.transaction()?;
-    let id = session::add_token(
-        &mut transaction,
-        user.id,
-        purpose,
-        &made.digest,
-        may_write,
-        expires_at,
-    )?;
-    let what = json!({"user": user.name, "token": id, "name": purpose, "may_write": may_write});
-    audit::note(&mut transaction, &Who::command_line(), "token_added", &what)?;
-    transaction.commit()?;
-    eprintln!(
-        "Token {id} of {}, for {}. It is shown this once:",
-        text::printable(&user.name),
-        if may_write {
-            "reading and changing"
-        } else {
-            "reading"
-        }
-    );
-    writeln!(io::stdout(), "{}", made.text)?;
     Ok(())
 }
 
@@ -525,95 +485,4 @@ fn user_json(user: &User) -> serde_json::Value {
         "sessions": user.n_sessions,
         "groups": groups,
     })
-}
-
-fn tokens(path: &Path, name: Option<&str>, as_json: bool) -> anyhow::Result<()> {
-    let mut client = database::connect(path)?;
-    let user_id = match name {
-        Some(name) => Some(find(&mut client, name)?.id),
-        None => None,
-    };
-    let tokens = session::tokens(&mut client, user_id)?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let now = SystemTime::now();
-    let mut table = text::Table::new(["TOKEN", "USER", "FOR", "MAY", "STATE", "LAST USED"]);
-    for token in &tokens {
-        if as_json {
-            writeln!(out, "{}", token_json(token))?;
-            continue;
-        }
-        let last = token.last_used_at.map(|at| text::ago(at, now));
-        table.row(&[
-            token.id.to_string(),
-            token.user.clone(),
-            token.name.clone(),
-            if token.may_write { "write" } else { "read" }.to_owned(),
-            token_state(token, now).to_owned(),
-            last.unwrap_or_else(|| "-".to_owned()),
-        ]);
-    }
-    if !as_json {
-        table.write(&mut out, "")?;
-    }
-    out.flush()?;
-    Ok(())
-}
-
-fn token_json(token: &ApiToken) -> serde_json::Value {
-    json!({
-        "id": token.id,
-        "user": token.user,
-        "name": token.name,
-        "scope": if token.may_write { "write" } else { "read" },
-        "created_at": text::time(token.created_at),
-        "last_used_at": token.last_used_at.map(text::time),
-        "expires_at": token.expires_at.map(text::time),
-        "revoked_at": token.revoked_at.map(text::time),
-    })
-}
-
-fn token_state(token: &ApiToken, now: SystemTime) -> &'static str {
-    if token.revoked_at.is_some() {
-        "revoked"
-    } else if token.expires_at.is_some_and(|at| at <= now) {
-        "expired"
-    } else {
-        "good"
-    }
-}
-
-fn revoke_tokens(path: &Path, ids: &[i32]) -> anyhow::Result<()> {
-    let mut client = database::connect(path)?;
-    for id in ids {
-        let mut transaction = client.transaction()?;
-        let Some((_, name)) = session::revoke_token(&mut transaction, *id, None)? else {
-            anyhow::bail!(
-                "there is no token {id} that is worth something: `trackport user tokens` lists them"
-            );
-        };
-        let what = json!({"token": id, "name": name});
-        audit::note(
-            &mut transaction,
-            &Who::command_line(),
-            "token_revoked",
-            &what,
-        )?;
-        transaction.commit()?;
-        writeln!(
-            io::stdout(),
-            "token {id} ({}) is worth nothing any more",
-            text::printable(&name)
-        )?;
-    }
-    Ok(())
-}
-
-fn find(client: &mut Client, name: &str) -> anyhow::Result<User> {
-    user::by_name(client, name)?.ok_or_else(|| {
-        anyhow::anyhow!("there is no user {name}: `trackport user list` says who there is")
-    })
-}
-
-fn find_group(client: &mut Client, group: &str) -> anyhow::Result<(i32, String)> {
-    user::group(client, group)?.ok_or_else(|| anyhow::anyhow!("there is no group {group}"))
 }
